@@ -1,0 +1,92 @@
+"""What every test may ask for, and what happens to every test.
+
+Each test gets a LABRETTO_HOME of its own. Tools from outside (Chromium, Node, MicroPython) are fixtures that answer a
+path; where one is missing the test is skipped with the command that installs it, and with CI=true it fails instead.
+Fixtures of one room stand in that room's conftest.py.
+"""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests and fixtures of any scope run on asyncio, the only loop Labretto supports."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _home_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures that outlive one test do not write into the user's data folder either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABRETTO_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def labretto_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty folder that is LABRETTO_HOME for this test and the processes it starts."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("LABRETTO_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Answers so many different TCP ports on the loopback that nobody listens on at this moment."""
+
+    def choose(count: int) -> list[int]:
+        with ExitStack() as held:
+            sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+            return [each.getsockname()[1] for each in sockets]
+
+    return choose
+
+
+@pytest.fixture
+def free_port(free_ports: Callable[[int], list[int]]) -> int:
+    """A TCP port on the loopback that nobody listens on at this moment."""
+    return free_ports(1)[0]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """The system's Chromium, for Playwright's `executable_path`."""
+    return found(
+        "Chromium", ["chromium", "chromium-browser", "google-chrome"], install="apt-get install chromium (Debian)"
+    )
+
+
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """Node, for the page's modules that can be tested without a browser."""
+    return found("Node", ["node", "nodejs"], install="apt-get install nodejs (Debian)")
+
+
+@pytest.fixture(scope="session")
+def micropython() -> Path:
+    """MicroPython's Unix port, on which the boards' framework is tested."""
+    built = REPOSITORY / ".cache/micropython/micropython"
+    return found("MicroPython", [str(built), "micropython"], install="scripts/get-micropython")
+
+
+def found(tool: str, commands: list[str], *, install: str) -> Path:
+    """Path of the first command there is; without one, skip the test, or fail it where all tools must be there (CI)."""
+    for command in commands:
+        if path := shutil.which(command):
+            return Path(path)
+    missing = f"{tool} is not installed; to run this test: {install}, or scripts/test, which tries that"
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"{missing}. With CI=true a missing tool is a failure.", pytrace=False)
+    pytest.skip(missing)
