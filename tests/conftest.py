@@ -13,8 +13,19 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+QUIET_CHROMIUM = [
+    "--no-sandbox",  # CI runs as root, where Chromium's sandbox refuses to start
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(scope="session")
@@ -32,10 +43,9 @@ def _home_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 @pytest.fixture(autouse=True)
-def labretto_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Empty folder that is LABRETTO_HOME for this test and the processes it starts."""
-    home = tmp_path / "home"
-    home.mkdir()
+def labretto_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Empty folder, beside and not in tmp_path, that is LABRETTO_HOME for this test and the processes it starts."""
+    home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("LABRETTO_HOME", str(home))
     return home
 
@@ -66,6 +76,19 @@ def chromium() -> Path:
     return found(
         "Chromium", ["chromium", "chromium-browser", "google-chrome"], install="apt-get install chromium (Debian)"
     )
+
+
+@pytest.fixture
+def browser(chromium: Path) -> Iterator[Browser]:
+    """Headless Chromium that asks nothing of the internet.
+
+    Opened for each test: Playwright's blocking face keeps an event loop in the thread while it is open, and no async
+    test can run in that thread meanwhile.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET_CHROMIUM)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
