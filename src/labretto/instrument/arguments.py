@@ -1,0 +1,92 @@
+"""Values on their way into a driver: checked against annotations before anything moves.
+
+What does not fit is refused in the words of the lab: the parameter, the value, the limit, the unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pydantic
+from pydantic import TypeAdapter
+
+from labretto.errors import InvalidError, LimitError
+from labretto.instrument.describe import Action
+
+_BOUNDS = {
+    "greater_than_equal": ("ge", "is below"),
+    "greater_than": ("gt", "is not above"),
+    "less_than_equal": ("le", "is above"),
+    "less_than": ("lt", "is not below"),
+}
+
+
+def check_arguments(
+    action: Action, validators: Mapping[str, TypeAdapter[Any]], given: Mapping[str, Any], instrument: str
+) -> dict[str, Any]:
+    """What the driver's method is called with.
+
+    Raises:
+        InvalidError: lists every parameter that is missing, unknown or wrong.
+        LimitError: the only faults are values outside their limits.
+    """
+    place = f"{instrument}.{action.name}"
+    known = ", ".join(action.parameters) or "none"
+    unknown = [
+        InvalidError(f"{place} has no parameter {name!r}; it has {known}.") for name in given if name not in validators
+    ]
+    missing = [
+        InvalidError(f"{place} needs the parameter {name!r}{_wanted(parameter.schema)}.")
+        for name, parameter in action.parameters.items()
+        if parameter.required and name not in given
+    ]
+    arguments: dict[str, Any] = {}
+    wrong: list[InvalidError] = []
+    for name in given.keys() & validators.keys():
+        try:
+            unit = action.parameters[name].schema.get("unit")
+            arguments[name] = check_value(validators[name], given[name], f"{place}: {name}", unit)
+        except InvalidError as error:
+            wrong.append(error)
+    if unknown or missing or wrong:
+        raise _all_in_one(place, [*unknown, *missing], wrong)
+    return arguments
+
+
+def check_value(validator: TypeAdapter[Any], value: Any, place: str, unit: str | None) -> Any:
+    """`value` as the driver gets it.
+
+    Raises:
+        LimitError: a number outside its limits.
+        InvalidError: anything else that does not fit; says what came and what is wanted.
+    """
+    try:
+        return validator.validate_python(value)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        with_unit = f" {unit}" if unit else ""
+        if first["type"] in _BOUNDS:
+            key, words = _BOUNDS[first["type"]]
+            limit = first["ctx"][key]
+            inner = "".join(f"[{part}]" for part in first["loc"])
+            detail = f"{place}{inner}={first['input']!r}{with_unit} {words} {limit}{with_unit}."
+            raise LimitError(detail, way_out=f"Give a value within {limit}{with_unit}.") from None
+        came = repr(value)
+        detail = f"{place}={came[:120]} does not fit: {first['msg'][:1].lower()}{first['msg'][1:]}."
+        raise InvalidError(detail) from None
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    kind = schema.get("type")
+    unit = schema.get("unit")
+    return (f" ({kind}" + (f", {unit}" if unit else "") + ")") if kind else ""
+
+
+def _all_in_one(place: str, others: list[InvalidError], wrong: list[InvalidError]) -> InvalidError:
+    errors = [*others, *wrong]
+    if len(errors) == 1:
+        return errors[0]
+    kind = LimitError if not others and all(isinstance(error, LimitError) for error in wrong) else InvalidError
+    faults = [{"detail": error.detail, "way_out": error.way_out} for error in errors]
+    return kind(f"{place} cannot be called: {len(errors)} faults; nothing moved.", faults=faults)

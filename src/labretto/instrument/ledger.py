@@ -1,0 +1,146 @@
+"""The ledger: what a host remembers of each invocation, so that its outcome is known after any crash.
+
+*Accepted and started* are written before the driver is called, *ended* before the answer leaves. The start of an
+action that must happen once is flushed to the disk; the rest survives a killed process, and a power cut may lose the
+last ones. What was running when a host died is recorded as interrupted when the next one opens the file; it is never
+run again here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from labretto import sqlite
+from labretto.errors import InterruptedActionError
+from labretto.instrument import codec
+from labretto.instrument.invocation import HARMLESS, Invocation, State, born, new_id
+from labretto.instrument.reading import isoformat, now
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS invocations (
+    id TEXT PRIMARY KEY, state TEXT NOT NULL, parameters BLOB NOT NULL, start BLOB NOT NULL, ending BLOB
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS running ON invocations (state) WHERE state = 'running';
+"""
+
+KEPT = 100_000
+"""Invocations that a ledger keeps; the oldest are forgotten when it is opened, and asked for they "cannot tell"."""
+
+
+class Ledger:
+    """What one host remembers, in the SQLite file `path` (None: in memory only, for tests and notebooks).
+
+    Raises:
+        StorageError: the file cannot be opened or written; the action asked for has not been started.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._connection = sqlite.connect(path) if path else _in_memory()
+        self._lock = threading.Lock()
+        with self._writing():
+            self._connection.executescript(_SCHEMA)
+        self.birth = self._remember("birth", new_id())
+        self._since = datetime.fromisoformat(self._remember("since", isoformat(now())))
+        self.lease = int(self._remember("lease", "0"))
+        self._interrupt_what_was_running()
+        self._forget_the_oldest()
+
+    def begin(self, invocation: Invocation) -> None:
+        """Write *accepted* and *started*. When this returns, the driver may be called."""
+        start = codec.encode({**invocation.as_dict(), "parameters": None})
+        row = (invocation.id, "running", codec.encode_sorted(dict(invocation.parameters)), start)
+        with self._writing(flush=invocation.effect not in HARMLESS):
+            self._connection.execute("INSERT INTO invocations (id, state, parameters, start) VALUES (?, ?, ?, ?)", row)
+
+    def end(self, invocation: Invocation) -> None:
+        """Write the end with the result or the error. When this returns, the answer may leave.
+
+        Raises:
+            CannotEncodeError: the result cannot be kept; nothing was written.
+        """
+        body = invocation.as_dict()
+        ending = codec.encode({name: body[name] for name in ("state", "ended", "result", "error")})
+        with self._writing():
+            sql = "UPDATE invocations SET state = ?, ending = ? WHERE id = ?"
+            self._connection.execute(sql, (invocation.state, ending, invocation.id))
+
+    def find(self, identity: str) -> Invocation | None:
+        """What is remembered of `identity`; None if nothing is."""
+        with self._lock:
+            row = self._connection.execute("SELECT * FROM invocations WHERE id = ?", (identity,)).fetchone()
+        return _invocation(row) if row else None
+
+    def absent(self, identity: str) -> State:
+        """What it means that `identity` is not here: it never arrived, or this ledger is too young to tell."""
+        at = born(identity)
+        # An id knows its birth to the millisecond only.
+        old_enough = at is not None and at >= self._since.replace(microsecond=self._since.microsecond // 1000 * 1000)
+        return "not arrived" if old_enough else "cannot tell"
+
+    def raise_lease(self, number: int) -> None:
+        """Keep the highest lease number seen."""
+        with self._writing(flush=True):
+            self._connection.execute("UPDATE memory SET value = ? WHERE name = 'lease'", (str(number),))
+        self.lease = number
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _remember(self, name: str, value: str) -> str:
+        with self._writing():
+            self._connection.execute("INSERT OR IGNORE INTO memory VALUES (?, ?)", (name, value))
+        return str(self._connection.execute("SELECT value FROM memory WHERE name = ?", (name,)).fetchone()["value"])
+
+    def _interrupt_what_was_running(self) -> None:
+        rows = self._connection.execute("SELECT * FROM invocations WHERE state = 'running'").fetchall()
+        for invocation in map(_invocation, rows):
+            name = f"{invocation.instrument}.{invocation.action}"
+            error = InterruptedActionError(
+                f"{name} began at {invocation.started:%Y-%m-%d %H:%M:%S}Z; the host died before its end.",
+                way_out="Look at the instrument and say what happened; a machine may repeat only what is harmless.",
+            )
+            self.end(invocation.end("interrupted", now(), error=error.problem()))
+
+    def _forget_the_oldest(self) -> None:
+        cut = self._connection.execute(
+            "SELECT id FROM invocations ORDER BY id DESC LIMIT 1 OFFSET ?", (KEPT,)
+        ).fetchone()
+        if cut is None:
+            return
+        with self._writing():
+            self._connection.execute("DELETE FROM invocations WHERE id <= ? AND state != 'running'", (cut["id"],))
+            self._connection.execute(
+                "UPDATE memory SET value = ? WHERE name = 'since'", (isoformat(born(cut["id"]) or now()),)
+            )
+
+    @contextlib.contextmanager
+    def _writing(self, *, flush: bool = False) -> Iterator[None]:
+        """One statement, one commit, under the lock; a database error says what it means for the one who asked."""
+        with self._lock:
+            try:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if flush else 'NORMAL'}")
+                yield
+            except sqlite3.Error as error:
+                raise sqlite.storage_error(self.path or Path("memory"), error) from error
+
+
+def _in_memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _invocation(row: Any) -> Invocation:
+    body = codec.decode(row["start"]) | {"parameters": codec.decode(row["parameters"])}
+    if row["ending"] is not None:
+        body |= codec.decode(row["ending"])
+    return Invocation.from_dict(body)

@@ -1,0 +1,106 @@
+"""Readings and values with units: what an attribute said, when, and how sure that is.
+
+A `Reading` is one look at one attribute. A `Quantity` is a plain float, and an array a plain array, that remember their
+unit on the way from an action's result to a record; arithmetic with them gives plain numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Status = Literal["ok", "stale", "error"]
+"""ok: just read. stale: the last one seen, because the driver is busy. error: could not be read, see detail."""
+
+
+def now() -> datetime:
+    """The time, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def isoformat(time: datetime) -> str:
+    """`2026-11-21T04:21:35.120345Z`, always with microseconds so that texts sort as times."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at one attribute."""
+
+    value: Any
+    """What the driver said; None if it said nothing yet."""
+    unit: str | None
+    """As declared, e.g. "degC"; None for what has no unit."""
+    time: datetime
+    """When the driver was asked, aware, UTC."""
+    status: Status = "ok"
+    detail: str | None = None
+    """Why the status is not ok."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form that every wire carries."""
+        body = {"value": self.value, "unit": self.unit, "time": isoformat(self.time), "status": self.status}
+        return body | ({"detail": self.detail} if self.detail else {})
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> Reading:
+        """The reading that `as_dict` wrote."""
+        time = datetime.fromisoformat(body["time"])
+        return cls(body["value"], body.get("unit"), time, body.get("status", "ok"), body.get("detail"))
+
+    def __str__(self) -> str:
+        value = (
+            self.value
+            if isinstance(self.value, str | None)
+            else f"{self.value:.6g}"
+            if _is_number(self.value)
+            else self.value
+        )
+        return f"{value}{f' {self.unit}' if self.unit else ''}"
+
+    def __repr__(self) -> str:
+        return f"Reading({self}, {self.time:%Y-%m-%d %H:%M:%S}Z, {self.status})"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class Quantity(float):
+    """A number that remembers its unit; in every other way a float, and arithmetic gives plain floats."""
+
+    unit: str
+
+    def __new__(cls, value: float, unit: str) -> Quantity:
+        """`value` in `unit`."""
+        quantity = super().__new__(cls, value)
+        quantity.unit = unit
+        return quantity
+
+    def __repr__(self) -> str:
+        return f"{float(self)!r} {self.unit}"
+
+    def __reduce__(self) -> tuple[type[Quantity], tuple[float, str]]:
+        return Quantity, (float(self), self.unit)
+
+
+def with_units(value: Any, schema: Mapping[str, Any] | None) -> Any:
+    """`value` with the units that a JSON schema of ours names at each place; the rest as it was.
+
+    Arrays (numpy) become `labretto.instrument.arrays.UnitArray`, floats become `Quantity`.
+    """
+    if not schema:
+        return value
+    unit = schema.get("unit")
+    if isinstance(value, dict):
+        fields = schema.get("properties", {})
+        return {key: with_units(item, fields.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and "items" in schema:
+        return [with_units(item, schema["items"]) for item in value]
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        from labretto.instrument.arrays import UnitArray
+
+        return UnitArray(value, unit=unit or schema.get("items", {}).get("unit"), dims=schema.get("dims"))
+    return Quantity(value, unit) if unit and isinstance(value, float) else value
