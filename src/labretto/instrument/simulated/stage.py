@@ -16,6 +16,7 @@ from labretto.instrument.describe import effect
 from labretto.instrument.simulated.bench import Bench
 from labretto.instrument.simulated.library import SAMPLES, SampleLibrary, SampleName
 from labretto.instrument.simulated.motion import Motion, Place
+from labretto.instrument.simulated.waiting import Wait
 
 __all__ = ["Millimetre", "SampleStage"]
 
@@ -47,7 +48,7 @@ class SampleStage:
         self._bench = Bench(bench)
         self._name = name
         self._lock = threading.Lock()  # `stop` comes from another thread
-        self._ride: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._wait = Wait()
         known = self._bench.motion(name) or Motion((0.0, 0.0), (0.0, 0.0), time.time(), velocity, acceleration)
         self._velocity, self._acceleration = velocity, acceleration
         self._write(known)
@@ -105,9 +106,7 @@ class SampleStage:
         """Halt at once, where the stage is; a running move ends with an error that says so."""
         with self._lock:
             self._write(self._motion.halted(time.time()))
-            if self._ride:
-                loop, halted = self._ride
-                loop.call_soon_threadsafe(halted.set)
+            self._wait.interrupt()
 
     def _place(self) -> Place:
         return self._motion.position(time.time())
@@ -119,34 +118,27 @@ class SampleStage:
     async def _go(self, action: str, target: Place, **told: str) -> None:
         if not all(0 <= value <= TRAVEL for value in target):
             raise ValueError(f"{self._name}.{action}: {target} mm is outside 0 to {TRAVEL:g} mm; nothing moved")
+        if self._wait.going_on:
+            raise RuntimeError(f"{self._name}.{action}: already on the way to {self._motion.target} mm; stop it first")
         with self._bench.physical(self._name, action, x=target[0], y=target[1], **told):
-            halted, seconds = self._depart(action, target)
+            seconds = self._depart(target)
             try:
-                async with asyncio.timeout(seconds):
-                    await halted.wait()
-            except TimeoutError:
-                return self._arrive(target)
+                arrived = await self._wait.over(seconds)
             except asyncio.CancelledError:
                 self.stop()
                 raise
-            finally:
-                with self._lock:
-                    self._ride = None
-            raise RuntimeError(self._stopped_text(action, target))
+            if not arrived:
+                raise RuntimeError(self._stopped_text(action, target))
+            self._arrive(target)
 
-    def _depart(self, action: str, target: Place) -> tuple[asyncio.Event, float]:
-        """Begin the motion; answers what `stop` will set, and the seconds until the arrival."""
+    def _depart(self, target: Place) -> float:
+        """Begin the motion; answers the seconds until the arrival."""
         with self._lock:
-            if self._ride:
-                raise RuntimeError(
-                    f"{self._name}.{action}: already on the way to {self._motion.target} mm; stop it first"
-                )
+            self._wait.begin()
             now = time.time()
             settings = replace(self._motion.halted(now), velocity=self._velocity, acceleration=self._acceleration)
             self._write(settings.towards(target, now))
-            halted = asyncio.Event()
-            self._ride = (asyncio.get_running_loop(), halted)
-            return halted, self._motion.arrives - now
+            return self._motion.arrives - now
 
     def _arrive(self, target: Place) -> None:
         with self._lock:  # written down, because the loop's clock and the bench's may differ by a hair
