@@ -1,0 +1,311 @@
+"""A laboratory as its file says: `lab.toml` in, frozen models out; and the folders in which its data lives.
+
+Everything wrong with a file is found at once and refused together, each fault with its line where the file has one.
+Whether a driver can be imported is seen only where it is served (`labretto.network.serve`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import platformdirs
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from labretto.errors import InvalidError, NotFoundError
+
+Effect = Literal["read", "absolute", "checkable", "once"]
+"""The words of `labretto.instrument.invocation.Effect`, which stands above this room."""
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+"""A name of a lab or an instrument: it becomes a folder, a part of a URL and the first half of `stage.move`."""
+
+ALONE = "instruments"
+"""The folder, beside those of the labs, of instruments that are served without a lab."""
+
+_WORDS = {
+    "name": "1 to 64 letters, digits, _ or -",
+    "driver": 'a class as "module:Class"',
+    "url": 'an address as "http://host:port" or "tcp://host:port"',
+}
+
+_Port = Annotated[int, Field(ge=1, le=65535)]
+_Driver = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=200)]
+_Url = Annotated[str, StringConstraints(pattern=r"^(https?|tcp)://[^\s/]+/?$|^memory:.+$", max_length=200)]
+
+
+def home() -> Path:
+    """Where all data lives: the environment's LABRETTO_HOME, else the platform's folder for a user's data."""
+    chosen = os.environ.get("LABRETTO_HOME")
+    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_data_dir("labretto", False))
+
+
+def check_name(name: str, what: str = "instrument") -> str:
+    """`name`, if it may name a lab or an instrument.
+
+    Raises:
+        InvalidError: it may not.
+    """
+    if NAME.fullmatch(name):
+        return name
+    raise InvalidError(f"{name[:80]!r} cannot be the name of a {what}.", way_out=f"Use {_WORDS['name']}.")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class LabInstrument(_Frozen):
+    """One `[instruments.<name>]` table: a driver to serve, or the address of a host elsewhere."""
+
+    name: str
+    driver: _Driver | None = None
+    """`module:Class`."""
+    url: _Url | None = None
+    """A host that somebody else runs."""
+    port: _Port | None = None
+    """HTTP port on this machine; None for any free one."""
+    settings: dict[str, Any] = {}
+    """Arguments of the driver's constructor."""
+    path: Path | None = None
+    """Put on `sys.path` before the folder of lab.toml; absolute once loaded."""
+    hidden: frozenset[str] = frozenset()
+    """Names of the driver that are not offered."""
+    concurrent: frozenset[str] = frozenset()
+    """Actions that may run while another runs."""
+    effects: dict[str, Effect] = {}
+    """Action → what repeating it would do."""
+    units: dict[str, str] = {}
+    """Attribute, or "action.parameter" → unit."""
+    compat: dict[str, str] = {}
+    """Old route → attribute or action."""
+
+
+class Compat(_Frozen):
+    """The `[compat]` table: which of the old wire contracts are offered besides our own."""
+
+    helao: bool = False
+    """The HELAO tutorial's routes, where an action is a GET."""
+
+
+class Lab(_Frozen):
+    """A laboratory: its hub's address and its instruments."""
+
+    name: str
+    host: str = "127.0.0.1"
+    """Address on which the hub listens; not the loopback only with a token (`labretto.access`)."""
+    port: _Port = 8000
+    instruments: Mapping[str, LabInstrument] = {}
+    compat: Compat = Compat()
+    file: Path | None = None
+    """The lab.toml it was read from."""
+
+    @property
+    def folder(self) -> Path:
+        """Where this lab's journal, records and hosts live."""
+        return home() / self.name
+
+    @property
+    def hub_lock(self) -> Path:
+        """Held by the hub as long as it lives (`labretto.network.liveness`)."""
+        return self.folder / "hub.lock"
+
+    @property
+    def hub_file(self) -> Path:
+        """Where the running hub says its address."""
+        return self.folder / "hub.json"
+
+    def host_folder(self, instrument: str) -> Path:
+        """Where the host of one instrument keeps its ledger, its lock, its address and its log."""
+        return self.folder / "hosts" / check_name(instrument)
+
+    def search_path(self, instrument: str) -> tuple[Path, ...]:
+        """Folders in which the driver's module may stand, besides where Python looks anyway."""
+        own = self.instruments[instrument].path
+        return tuple(folder for folder in (own, self.file.parent if self.file else None) if folder)
+
+
+def alone_folder(instrument: str) -> Path:
+    """Where the host of an instrument that is served without a lab keeps its things."""
+    return home() / ALONE / check_name(instrument)
+
+
+def load_lab(path: Path | str | None = None) -> Lab:
+    """The lab that the file `path` describes; None for an empty one named "default".
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidError: the file is wrong; `faults` lists everything found.
+    """
+    if path is None:
+        return Lab(name="default")
+    file = Path(path).expanduser().absolute()
+    try:
+        return parse_lab(file.read_text("utf-8"), file)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise NotFoundError(
+            f"{path} cannot be read: {(error.strerror or 'no such file').lower()}.",
+            way_out="Name the lab's file, such as lab.toml, or leave it out for an empty lab.",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{path} is not text in UTF-8: {error.reason} at byte {error.start}.") from None
+
+
+def parse_lab(text: str, file: Path) -> Lab:
+    """The lab that `text` describes; `file` gives its folder and its name unless the text does.
+
+    Raises:
+        InvalidError: `faults` lists everything found.
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _refusal(file, [_syntax_fault(str(error), text)]) from None
+    named = table | {"name": table.get("name", _default_name(file)), "file": file}
+    if isinstance(table.get("instruments"), dict):
+        named["instruments"] = {n: _instrument(n, t, file) for n, t in table["instruments"].items()}
+    faults = [*_unwanted(table), *_name_faults(named)]
+    lab: Lab | None = None
+    try:
+        lab = Lab.model_validate(named)
+    except pydantic.ValidationError as error:
+        faults += [_fault(e["loc"], e) for e in error.errors(include_url=False) if e["loc"][-1:] != ("file",)]
+    faults += _disagreements(named)
+    if faults or lab is None:
+        raise _refusal(file, [fault | _place(text, fault["path"]) for fault in faults])
+    return lab
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`Did you mean 'x'?`, or what there is to choose from."""
+    choices = list(known)
+    near = difflib.get_close_matches(word[:100], choices, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]!r}?"
+    return f"Known here: {', '.join(choices[:20])}." if choices else ""
+
+
+def _default_name(file: Path) -> str:
+    """The stem of the file, or for a plain lab.toml the folder in which it stands."""
+    wanted = file.parent.name if file.stem == "lab" else file.stem
+    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "_", wanted).strip("-")[:64]
+    return cleaned if NAME.fullmatch(cleaned) else "lab"
+
+
+def _instrument(name: str, table: Any, file: Path) -> Any:
+    if not isinstance(table, dict):
+        return table
+    resolved = {"path": file.parent / table["path"]} if isinstance(table.get("path"), str) else {}
+    return table | resolved | {"name": name}
+
+
+def _unwanted(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Keys that our models have and a file may not set."""
+    if "file" in table:
+        yield {"path": ["file"], "detail": "the key 'file' is not known.", "way_out": ""}
+    instruments = table.get("instruments")
+    for name, entry in instruments.items() if isinstance(instruments, dict) else ():
+        if isinstance(entry, dict) and "name" in entry:
+            path = ["instruments", name, "name"]
+            yield {"path": path, "detail": f"instruments.{name} has its name already.", "way_out": "Drop this key."}
+
+
+def _name_faults(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    instruments = table.get("instruments")
+    names = [(["instruments", n], n, "instrument") for n in (instruments if isinstance(instruments, dict) else ())]
+    for path, name, what in [(["name"], table["name"], "lab"), *names]:
+        if isinstance(name, str) and (not NAME.fullmatch(name) or (what == "lab" and name == ALONE)):
+            detail = f"{name[:80]!r} cannot be the name of a{'n' * (what[0] == 'i')} {what}."
+            yield {"path": path, "detail": detail, "way_out": f"Use {_WORDS['name']}, but not {ALONE!r} for a lab."}
+
+
+def _disagreements(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What is wrong only together: a driver and an address, a port given twice."""
+    instruments = table.get("instruments")
+    entries = {n: t for n, t in instruments.items() if isinstance(t, dict)} if isinstance(instruments, dict) else {}
+    taken: dict[Any, str] = {table.get("port", 8000): "the hub"}
+    for name, entry in entries.items():
+        place, path = f"instruments.{name}", ["instruments", name]
+        if ("driver" in entry) == ("url" in entry):
+            what = "both a driver and a url" if "driver" in entry else "neither a driver nor a url"
+            way_out = f"Give it {_WORDS['driver']}, or a host elsewhere: {_WORDS['url']}."
+            yield {"path": path, "detail": f"{place} has {what}.", "way_out": way_out}
+        useless = [] if "url" not in entry else [k for k in entry if k not in {"url", "name", "compat"}]
+        for key in (k for k in useless if k != "driver" and k in LabInstrument.model_fields):
+            detail = f"{place}.{key} means nothing beside a url: the host elsewhere has its own settings."
+            yield {"path": [*path, key], "detail": detail, "way_out": "Drop it."}
+        port = entry.get("port")
+        if port in taken:
+            detail = f"{place}.port={port} is the port of {taken[port]} already."
+            yield {"path": [*path, "port"], "detail": detail, "way_out": "Choose another, or none for a free one."}
+        elif port is not None:
+            taken[port] = name
+
+
+def _fault(location: Sequence[int | str], error: Any) -> dict[str, Any]:
+    """What pydantic found, in the words of the file."""
+    path = [part for part in map(str, location) if part != "[key]"]
+    place = ".".join(path)
+    if error["type"] == "extra_forbidden":
+        known = [key for key in _keys_at(path) if key not in {"file", *(["name"] if len(path) > 2 else [])}]
+        return {"path": path, "detail": f"the key {place} is not known.", "way_out": did_you_mean(path[-1], known)}
+    came = repr(error["input"])[:80]
+    if error["type"] == "literal_error":
+        words = get_args(Effect)
+        return {"path": path, "detail": f"{place}={came} is no effect.", "way_out": f"Use one of {', '.join(words)}."}
+    if error["type"] == "string_pattern_mismatch" and path[-1] in _WORDS:
+        return {"path": path, "detail": f"{place}={came} is not {_WORDS[path[-1]]}.", "way_out": ""}
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    return {"path": path, "detail": f"{place}={came} does not fit: {message}.", "way_out": ""}
+
+
+def _keys_at(path: Sequence[str]) -> Iterable[str]:
+    match path:
+        case ["instruments", _, _]:
+            return LabInstrument.model_fields
+        case ["compat", _]:
+            return Compat.model_fields
+        case [_]:
+            return Lab.model_fields
+    return ()
+
+
+def _place(text: str, path: Sequence[str]) -> dict[str, Any]:
+    """Line and column of the key `path`, or of the nearest table that holds it; empty if the text does not say."""
+    table: list[str] = []
+    best: tuple[int, dict[str, Any]] = (0, {})
+    for number, line in enumerate(text.splitlines(), start=1):
+        bare = line.lstrip()
+        if header := re.match(r"\[\s*([^\[\]]+?)\s*\]", bare):
+            table = _dotted(header[1])
+            key = table
+        elif assignment := re.match(r"([\w.\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=", bare):
+            key = [*table, *_dotted(assignment[1])]
+        else:
+            continue
+        if len(key) > best[0] and key == list(path[: len(key)]):
+            best = (len(key), {"line": number, "column": len(line) - len(bare) + 1})
+    return best[1]
+
+
+def _dotted(key: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in key.split(".")]
+
+
+def _syntax_fault(message: str, text: str) -> dict[str, Any]:
+    words, _, where = message.partition(" (at ")
+    numbers = [int(n) for n in re.findall(r"\d+", where)] or [text.count("\n") + 1, 1]
+    detail = f"not TOML: {words[:1].lower()}{words[1:]}."
+    return {"path": [], "detail": detail, "way_out": "", "line": numbers[0], "column": numbers[-1]}
+
+
+def _refusal(file: Path, faults: Sequence[dict[str, Any]]) -> InvalidError:
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    said = [fault | {"path": ".".join(fault["path"])} for fault in sorted(faults, key=lambda f: f.get("line", 0))]
+    return InvalidError(f"{file} has {count}; nothing was started.", faults=said, file=str(file))
