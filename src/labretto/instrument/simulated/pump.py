@@ -135,8 +135,8 @@ class Pump:
 
     def _begin(self, volume: float) -> None:
         with self._lock:
-            self._wait.begin()
             self._write(Delivery(self.remaining, volume, time.time(), self._rate))
+            self._wait.begin()
 
     def _end(self, volume: float) -> float:
         with self._lock:  # written down, because the loop's clock and the bench's may differ by a hair

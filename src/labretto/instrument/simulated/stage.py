@@ -134,10 +134,10 @@ class SampleStage:
     def _depart(self, target: Place) -> float:
         """Begin the motion; answers the seconds until the arrival."""
         with self._lock:
-            self._wait.begin()
             now = time.time()
             settings = replace(self._motion.halted(now), velocity=self._velocity, acceleration=self._acceleration)
             self._write(settings.towards(target, now))
+            self._wait.begin()
             return self._motion.arrives - now
 
     def _arrive(self, target: Place) -> None:

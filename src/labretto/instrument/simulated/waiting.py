@@ -20,7 +20,10 @@ class Wait:
         return self._waiting is not None
 
     def begin(self) -> None:
-        """From here on `interrupt` counts; called in the task that will wait, before what it waits for has begun."""
+        """From here on `interrupt` counts.
+
+        Called in the task that will wait, under the lock under which what it waits for begins.
+        """
         with self._lock:
             self._waiting = (asyncio.get_running_loop(), asyncio.Event())
 
