@@ -1,0 +1,34 @@
+"""The reference page of the experiment file shows what is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from labretto.experiment.check import check
+from labretto.experiment.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES
+from labretto.experiment.load import SCHEMA_WORDS, WORDS, load
+from labretto.experiment.steps import KINDS
+
+PAGE = (Path(__file__).parents[2] / "docs/reference/experiment-file.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_each_example_can_be_read(example):
+    assert load(example).steps
+
+
+def test_the_first_example_can_be_run_on_the_simulated_lab(lab):
+    assert check(load(EXAMPLES[0]), {}, lab) == []
+
+
+def test_each_word_of_the_format_is_on_the_page():
+    words = {*WORDS, *SCHEMA_WORDS, *(word for words, _ in KINDS.values() for word in words)}
+
+    assert [word for word in sorted(words) if not re.search(rf"`{word}\b", PAGE)] == []
+
+
+def test_the_limits_on_the_page_are_those_of_the_code():
+    assert (MAX_BYTES, MAX_DEPTH, MAX_VALUES) == (2**20, 64, 250_000)
+    assert "1 MiB, 64 levels, 250,000 values" in PAGE
