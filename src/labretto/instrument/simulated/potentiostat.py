@@ -31,7 +31,7 @@ Ampere = Annotated[float, Unit("A"), Interval(ge=-0.1, le=0.1)]
 Seconds = Annotated[float, Unit("s"), Interval(gt=0, le=3600)]
 ScanRate = Annotated[float, Unit("V/s"), Interval(gt=0, le=100)]
 PotentialStep = Annotated[float, Unit("V"), Interval(ge=2e-4, le=0.02)]
-Spacing = Annotated[float, Unit("s"), Interval(ge=1e-4, le=60)]
+Spacing = Annotated[float, Unit("s"), Interval(ge=1e-4, le=1)]
 Cycles = Annotated[int, Interval(ge=1, le=100)]
 
 CHUNK = 0.05  # s of real time between two chunks: what a viewer's eye follows, and how long a read may have to wait
