@@ -40,7 +40,7 @@ def test_one_sample_is_clearly_the_best_and_most_are_poor(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_there_is_a_lesser_optimum_that_can_mislead(seed):
-    """Seen along the last row: the activity rises again away from the best sample."""
+    """Two hills in the field of all compositions, the second well below the first."""
     library = SampleLibrary(seed)
     rows, columns = 31, 31
     field = [[library.activity(composition_at(3 * r / 30, 3 * c / 30)) for c in range(columns)] for r in range(rows)]

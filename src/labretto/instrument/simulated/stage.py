@@ -22,7 +22,8 @@ __all__ = ["Millimetre", "SampleStage"]
 
 TRAVEL = 100.0
 Millimetre = Annotated[float, Unit("mm"), Interval(ge=0, le=TRAVEL)]
-Velocity = Annotated[float, Unit("mm/s"), Interval(gt=0, le=500)]
+FASTEST = 500.0
+Velocity = Annotated[float, Unit("mm/s"), Interval(gt=0, le=FASTEST)]
 Acceleration = Annotated[float, Unit("mm/s^2"), Interval(gt=0, le=5000)]
 
 
@@ -81,8 +82,8 @@ class SampleStage:
 
     @velocity.setter
     def velocity(self, value: Velocity) -> None:
-        if not 0 < value <= 500:
-            raise ValueError(f"{self._name}.velocity: {value} mm/s is not above 0 and up to 500 mm/s")
+        if not 0 < value <= FASTEST:
+            raise ValueError(f"{self._name}.velocity: {value} mm/s is not above 0 and up to {FASTEST:g} mm/s")
         self._velocity = value
 
     @effect("absolute")
