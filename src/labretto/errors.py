@@ -23,7 +23,11 @@ On the wire an error is problem details (RFC 9457): `problem()` writes it, `from
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
+
+_TYPE = "urn:labretto:error:"
+_STANDARD = frozenset({"type", "title", "status", "detail", "way_out"})
 
 
 class LabError(Exception):
@@ -38,7 +42,7 @@ class LabError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The laboratory could not do this"
 
-    def __init__(self, detail: str, *, way_out: str = "", **fields: Any) -> None:
+    def __init__(self, detail: str, /, *, way_out: str = "", **fields: Any) -> None:
         super().__init__(detail)
         self.detail = detail
         self.way_out = way_out
@@ -49,9 +53,9 @@ class LabError(Exception):
 
     def problem(self) -> dict[str, Any]:
         """This error as problem details (RFC 9457)."""
-        name = type(self).__name__
-        problem = {"type": f"urn:labretto:error:{name}", "title": self.title, "status": self.status}
-        return problem | {"detail": self.detail} | ({"way_out": self.way_out} if self.way_out else {}) | self.fields
+        problem = {"type": f"{_TYPE}{type(self).__name__}", "title": self.title, "status": self.status}
+        problem |= {"detail": self.detail} | ({"way_out": self.way_out} if self.way_out else {})
+        return problem | {name: value for name, value in self.fields.items() if name not in _STANDARD}
 
 
 class RefusedError(LabError):
@@ -70,13 +74,14 @@ class InvalidError(RefusedError):
     @property
     def faults(self) -> list[dict[str, Any]]:
         """Every fault found, each with at least `detail`; empty if the error is one sentence."""
-        return list(self.fields.get("faults", []))
+        faults = self.fields.get("faults")
+        return [fault for fault in faults if isinstance(fault, dict)] if isinstance(faults, list) else []
 
     def __str__(self) -> str:
         lines = [super().__str__()]
         for fault in self.faults:
-            place = f"line {fault['line']}, column {fault['column']}: " if fault.get("line") else ""
-            lines.append(f"  {place}{fault['detail']} {fault.get('way_out') or ''}".rstrip())
+            place = f"line {fault['line']}, column {fault.get('column')}: " if fault.get("line") else ""
+            lines.append(f"  {place}{fault.get('detail', '')} {fault.get('way_out') or ''}".rstrip())
         return "\n".join(lines)
 
 
@@ -183,19 +188,35 @@ def _tree(cls: type[LabError]) -> dict[str, type[LabError]]:
     return names
 
 
-def from_problem(problem: dict[str, Any]) -> LabError:
-    """The error that `problem` describes; a plain `LabError` kind by status where the type is not ours."""
-    name = str(problem.get("type", "")).rpartition(":")[2]
-    cls = _tree(LabError).get(name) or _by_status(int(problem.get("status") or 502))
-    fields = {k: v for k, v in problem.items() if k not in {"type", "title", "status", "detail", "way_out"}}
+def from_problem(problem: Mapping[str, Any]) -> LabError:
+    """The error that `problem` describes; the nearest kind by its status where the type is not ours.
+
+    `problem` may come from a stranger: whatever is in it, an error comes out and none is raised.
+    """
+    kind = str(problem.get("type", ""))
+    known = _tree(LabError).get(kind.removeprefix(_TYPE)) if kind.startswith(_TYPE) else None
+    fields = {str(name): value for name, value in problem.items() if name not in _STANDARD}
     detail = str(problem.get("detail") or problem.get("title") or "No detail was given.")
-    return cls(detail, way_out=str(problem.get("way_out") or ""), **fields)
+    error = (known or _by_status(problem.get("status")))(detail, way_out=str(problem.get("way_out") or ""))
+    error.fields = fields
+    return error
 
 
-def _by_status(status: int) -> type[LabError]:
-    kinds: dict[int, type[LabError]] = {404: NotFoundError, 403: ForbiddenError, 401: ForbiddenError, 422: InvalidError}
-    if status in kinds:
-        return kinds[status]
-    if status in (503, 504):
-        return UnreachableError
-    return RefusedError if 400 <= status < 500 else FailedError
+_BY_STATUS: dict[int, type[LabError]] = {
+    401: ForbiddenError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    408: UnreachableError,
+    422: InvalidError,
+    501: NoStopError,
+    503: UnreachableError,
+    504: UnreachableError,
+    507: StorageError,
+}
+
+
+def _by_status(status: Any) -> type[LabError]:
+    """What may be concluded from a status alone; nothing at all means that something may have moved."""
+    if not isinstance(status, int):
+        return FailedError
+    return _BY_STATUS.get(status, RefusedError if 400 <= status < 500 else FailedError)
