@@ -1,0 +1,176 @@
+// What the page knows of the laboratory, as signals. Filled from the hub's interface, kept true by its changes.
+//
+// One idea: a change carries the whole new state of its thing, so it does not matter if it comes twice. After a
+// connection was lost for long, or at the beginning, everything is asked for anew; changes that come meanwhile wait.
+
+import { batch, signal } from "@preact/signals";
+import { address, get, hubTime, Problem } from "/static/api.js";
+import * as curves from "/static/curves.js";
+
+/** What GET /api/lab says. */
+export const lab = signal({});
+/** name → instrument as the hub lists it, with its description. */
+export const instruments = signal({});
+/** instrument → attribute → reading. */
+export const readings = signal({});
+/** run id → summary of the run. */
+export const runs = signal({});
+/** Ids in the order in which they will be taken; null where the hub has not said. */
+export const order = signal(null);
+/** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, loaded, problem}. */
+export const details = signal({});
+/** The latched halt, or null. */
+export const halted = signal(null);
+/** What stands against showing anything at all. */
+export const trouble = signal(null);
+/** The hub's time in ms, once a second. */
+export const now = signal(hubTime());
+/** Rises with each change of the records' list. */
+export const recordsChanged = signal(0);
+
+setInterval(() => (now.value = hubTime()), 1000);
+
+const OVER = new Set(["succeeded", "failed", "aborted"]);
+export const isOver = (run) => OVER.has(run?.state);
+
+/** Changes that came while everything is being asked for; null when nothing is. */
+let waiting = null;
+const TRY_AGAIN = 1000; // ms
+
+/** Ask for everything; what changes meanwhile is applied afterwards. */
+export async function fetchAll() {
+  waiting = [];
+  try {
+    const [about, list, recent] = await Promise.all([
+      get(address("lab")),
+      get(address("instruments")),
+      get(`${address("runs")}?limit=50`),
+    ]);
+    batch(() => {
+      lab.value = about ?? {};
+      trouble.value = null;
+      const found = listOf(list, "instruments");
+      instruments.value = Object.fromEntries(found.map((each) => [each.name, each]));
+      runs.value = Object.fromEntries(listOf(recent, "runs").map((run) => [run.id, run]));
+      order.value = recent?.order ?? about?.order ?? null;
+      noteHalt(about?.halt ?? about?.halted);
+    });
+    await Promise.all(Object.keys(details.value).map((id) => fetchRun(id)));
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    trouble.value = error;
+    setTimeout(fetchAll, TRY_AGAIN);
+  } finally {
+    const late = waiting ?? [];
+    waiting = null;
+    apply(late);
+  }
+}
+
+/** Some lists come bare, some in an object beside other words. */
+export const listOf = (answer, name) => (Array.isArray(answer) ? answer : (answer?.[name] ?? answer?.items ?? []));
+
+/** Begin to look at a run: its steps, rows and curves are asked for, and kept true from now on. */
+export function watch(id) {
+  if (details.value[id]) return;
+  setDetails(id, { steps: new Map(), rows: [], loaded: false, problem: null });
+  fetchRun(id);
+}
+
+async function fetchRun(id) {
+  try {
+    const run = await get(address("runs", id));
+    const { steps, ...summary } = run;
+    const known = new Map(listOf(steps, "steps").map((step) => [step.path, step]));
+    batch(() => {
+      noteRun({ ...summary, id });
+      for (const [path, step] of details.value[id].steps) if (!known.has(path)) known.set(path, step);
+      setDetails(id, { steps: known, loaded: true, problem: null });
+    });
+    await Promise.all([fetchRows(id), fetchCurves(id)]);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    setDetails(id, { loaded: true, problem: error });
+  }
+}
+
+/** Rows that came while the others were asked for may be among them: the longer list is the truth. */
+export async function fetchRows(id) {
+  const answer = await get(address("records", id, "data")).catch(() => null);
+  const rows = answer && listOf(answer, "rows");
+  if (rows && rows.length >= details.value[id].rows.length) setDetails(id, { rows });
+}
+
+function fetchCurves(id) {
+  const paths = [...details.value[id].steps.values()].filter(streams).map((step) => step.path);
+  return curves.fetchAll(id, paths);
+}
+
+/** Whether a step draws a curve while it measures. */
+export const streams = (step) => Boolean(columnsOf(step));
+
+/** name → JSON schema of the columns that a step streams, where its instrument is known. */
+export const columnsOf = (step) => step.stream || instruments.value[step.instrument]?.description?.actions?.[step.action]?.stream;
+
+/** Apply changes in their order. */
+export function apply(changes) {
+  if (waiting) return void waiting.push(...changes);
+  batch(() => {
+    for (const { topic, body } of changes) TOPICS[topic]?.(body);
+  });
+}
+
+const TOPICS = {
+  run: noteRun,
+  step: noteStep,
+  saved: noteRow,
+  queue: (body) => (order.value = body.order ?? null),
+  instrument: (body) => (instruments.value = { ...instruments.value, [body.name]: { ...instruments.value[body.name], ...body } }),
+  readings: (body) => (readings.value = { ...readings.value, [body.instrument]: body.readings }),
+  invocation: noteInvocation,
+  halt: noteHalt,
+};
+
+export function noteRun(run) {
+  const before = runs.value[run.id];
+  runs.value = { ...runs.value, [run.id]: { ...before, ...run } };
+  if (before?.state !== run.state) recordsChanged.value++;
+}
+
+export function forgetRun(id) {
+  const { [id]: _, ...rest } = runs.value;
+  runs.value = rest;
+}
+
+function noteStep(step) {
+  const known = details.value[step.run];
+  if (!known) return;
+  const steps = new Map(known.steps);
+  steps.set(step.path, { ...steps.get(step.path), ...step });
+  setDetails(step.run, { steps });
+}
+
+function noteRow({ run, row }) {
+  const known = details.value[run];
+  if (known) setDetails(run, { rows: [...known.rows, row] });
+}
+
+/** An instrument is busy with what it runs; the hub may say so by the instrument or by the invocation. */
+function noteInvocation(invocation) {
+  const instrument = instruments.value[invocation.instrument];
+  if (!instrument) return;
+  const others = (instrument.running ?? []).filter((each) => each.id !== invocation.id);
+  const running = invocation.state === "running" ? [...others, invocation] : others;
+  const word = instrument.status === "idle" || instrument.status === "busy" ? (running.length ? "busy" : "idle") : instrument.status;
+  instruments.value = { ...instruments.value, [invocation.instrument]: { ...instrument, running, status: word } };
+}
+
+/** Told as {halted, by, at, stopped}; what each instrument said is kept if a later word leaves it out. */
+export function noteHalt(body) {
+  const is = body === true || Boolean(body?.halted);
+  halted.value = is ? { ...halted.value, ...(body === true ? {} : body) } : null;
+}
+
+function setDetails(id, changes) {
+  details.value = { ...details.value, [id]: { ...details.value[id], ...changes } };
+}

@@ -1,0 +1,40 @@
+// The page's one connection: changes and curves as they come. Mends itself, and says when it is broken.
+//
+// Whatever breaks, the page asks again after 0.3 s for what followed the last number it saw; a hub that no longer knows
+// that far back says so, and everything is fetched anew.
+
+import { signal } from "@preact/signals";
+import * as curves from "/static/curves.js";
+import { apply, fetchAll } from "/static/lab.js";
+
+const RETRY = 300; // ms
+const SILENCE = 5000; // ms that a connection may take to open
+
+/** "connecting" at first, then "live" or "lost". */
+export const connection = signal("connecting");
+
+/** Of the newest change seen; null before the first. */
+let sequence = null;
+
+/** Connect, for ever. */
+export function listen() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const socket = new WebSocket(`${scheme}://${location.host}/live${sequence === null ? "" : `?after=${sequence}`}`);
+  socket.binaryType = "arraybuffer";
+  const impatience = setTimeout(() => socket.close(), SILENCE);
+  socket.onopen = () => clearTimeout(impatience);
+  socket.onmessage = ({ data }) => (typeof data === "string" ? take(JSON.parse(data)) : curves.takeFrame(data));
+  socket.onclose = () => {
+    clearTimeout(impatience);
+    if (connection.value === "live") connection.value = "lost";
+    setTimeout(listen, RETRY);
+  };
+}
+
+function take(frame) {
+  const first = sequence === null;
+  sequence = frame.sequence;
+  connection.value = "live";
+  if (first || frame.missed) fetchAll();
+  apply(frame.changes ?? []);
+}
