@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labretto.experiment.check import check
+from labretto.experiment.check import check, columns
 from labretto.experiment.load import load, load_object
 
 
@@ -244,3 +244,24 @@ def test_no_value_makes_the_check_itself_fail(values, parameters):
     lab = {"stage": {"actions": {"move": {"parameters": stage}}, "attributes": {"velocity": {"writable": True}}}}
 
     assert check(experiment, parameters, lab)
+
+
+def test_a_hopeless_experiment_ends_after_two_hundred_faults(lab):
+    lines = [f"- {{do: stage.home, name: n{i}}}\n- {{save: {{x: '${{m{i}}}'}}}}" for i in range(1000)]
+
+    assert len(said("steps:\n" + "\n".join(lines), lab)) == 200
+
+
+def test_a_saved_column_has_the_unit_of_what_it_came_from_or_was_given_to(lab):
+    text = """\
+parameters: {rate: {default: 1, unit: V/s}, xs: {default: [1], unit: mm}}
+steps:
+- sweep: {x: [1, 2], y: "${xs}", z: [1]}
+  steps:
+  - {do: stage.move, with: {x: "${x}"}, name: moved}
+  - {do: potentiostat.cyclic_voltammetry, with: {scan_rate: "${rate}"}, name: cv}
+  - save: {x: "${x}", y: "${y}", z: "${z}", rate: "${rate}", at: "${moved}", i: "${cv.current}", i0: "${cv.current.0}"}
+"""
+    units = {name: schema.get("unit") for name, schema in columns(load(text), lab).items()}
+
+    assert units == {"x": "mm", "y": "mm", "rate": "V/s", "at": "mm", "i": "A", "i0": "A"}

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from labretto.experiment.check import check
+from labretto.experiment.check import check, columns
 from labretto.experiment.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES
 from labretto.experiment.load import SCHEMA_WORDS, WORDS, load
 from labretto.experiment.steps import KINDS
+from labretto.instrument.describe import describe
+from labretto.instrument.simulated.potentiostat import Potentiostat
+from labretto.instrument.simulated.stage import SampleStage
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/experiment-file.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -19,8 +22,17 @@ def test_each_example_can_be_read(example):
     assert load(example).steps
 
 
-def test_the_first_example_can_be_run_on_the_simulated_lab(lab):
+def test_the_first_example_can_be_run_on_the_simulated_lab():
+    drivers = {"stage": SampleStage, "potentiostat": Potentiostat}
+    lab = {name: describe(driver, name=name).description.as_dict() for name, driver in drivers.items()}
+
     assert check(load(EXAMPLES[0]), {}, lab) == []
+    assert {name: schema.get("unit") for name, schema in columns(load(EXAMPLES[0]), lab).items()} == {
+        "sample": None,
+        "potential": "V",
+        "current": "A",
+        "x": "mm",
+    }
 
 
 def test_each_word_of_the_format_is_on_the_page():

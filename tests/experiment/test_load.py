@@ -339,3 +339,13 @@ DOCUMENTS = st.recursive(LEAVES | WORDS, lambda inner: st.lists(inner) | st.dict
 def test_any_object_is_an_experiment_or_invalid(body):
     with contextlib.suppress(InvalidError):
         load_object(body)
+
+
+def test_a_hopeless_text_ends_after_two_hundred_faults():
+    assert len(faults("steps:\n" + "- reed: a.b\n" * 1000)) == 200
+
+
+def test_an_object_with_long_tables_still_fits():
+    body = {"steps": [{"set": "a.b", "to": list(range(100_000))}]}
+
+    assert len(load_object(body).steps[0].value) == 100_000

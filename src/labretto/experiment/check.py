@@ -7,10 +7,11 @@ stands in `values`, what a reference can mean in `scope`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from labretto.experiment.faults import Faults, did_you_mean, listed, quoted
+from labretto.experiment.faults import EnoughFaultsError, Faults, did_you_mean, listed, quoted
 from labretto.experiment.findings import Finding, Findings, candidates, finding, narrow_if_known
 from labretto.experiment.model import (
     Call,
@@ -44,8 +45,20 @@ def check(experiment: Experiment, parameters: Mapping[str, Any], descriptions: D
     Faults of the parameters come first, then those of the steps in the order of the file. Decoding `soe` is done here.
     """
     checker = _Checker(settle(experiment, descriptions), descriptions)
-    checker.steps(checker.experiment.steps, "steps", checker.parameters(parameters))
+    with contextlib.suppress(EnoughFaultsError):
+        checker.steps(checker.experiment.steps, "steps", checker.parameters(parameters))
     return checker.faults.found
+
+
+def columns(experiment: Experiment, descriptions: Descriptions) -> dict[str, Mapping[str, Any]]:
+    """What is known of each saved column, as a schema with its `unit`; a column of which nothing is known is left out.
+
+    A sweep variable has the unit of the parameter or attribute that it is given to.
+    """
+    checker = _Checker(settle(experiment, descriptions), descriptions)
+    with contextlib.suppress(EnoughFaultsError):
+        checker.steps(checker.experiment.steps, "steps", checker.parameters({}))
+    return checker.columns
 
 
 class _Checker:
@@ -55,6 +68,9 @@ class _Checker:
         self.experiment = experiment
         self.descriptions = descriptions
         self.faults = Faults()
+        self.columns: dict[str, Mapping[str, Any]] = {}
+        self.used_as: dict[tuple[str, Where], Mapping[str, Any]] = {}
+        """What a sweep variable, told by its name and place, is given to."""
 
     # What the submitter chose
 
@@ -102,10 +118,18 @@ class _Checker:
                 return self._write(step, path, scope)
             case Save():
                 for column, value in step.row.items():
-                    self._findings(value, f"{path}.save.{column}", scope)
+                    self._column(column, value, f"{path}.save.{column}", scope)
             case Sweep():
                 self._sweep(step, path, scope)
         return {}
+
+    def _column(self, column: str, value: Value, path: str, scope: Scope) -> None:
+        findings = self._findings(value, path, scope)
+        if isinstance(value, Reference) and value.path in findings:
+            used_as = self.used_as.get((value.name, scope[value.name].where), {}) if len(value.path) == 1 else {}
+            schema = findings[value.path].schema or used_as
+            if schema:
+                self.columns.setdefault(column, schema)
 
     def _call(self, step: Call, path: str, scope: Scope) -> Mapping[str, Any]:
         action = self._offered(step, "actions", step.action, path)
@@ -232,6 +256,8 @@ class _Checker:
     ) -> None:
         """Hold a value against a schema, once for each value that the sweep variables in it can take."""
         findings = self._findings(value, path, scope)
+        if isinstance(value, Reference) and value.path in findings and len(value.path) == 1:
+            self.used_as.setdefault((value.name, scope[value.name].where), schema)
         try:
             self._each_candidate(value, findings, schema, label, where, path)
         except ValueError as error:

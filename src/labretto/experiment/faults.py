@@ -12,7 +12,13 @@ from labretto.errors import InvalidError
 from labretto.experiment.model import Fault, Where
 
 MOST_FAULTS = 200
-"""A hopeless text need not be quoted back in full."""
+"""A hopeless text need not be quoted back in full; reading it stops here."""
+MOST_CHOICES = 300
+"""Among more names than this no near one is looked for: it would take longer than reading the text."""
+
+
+class EnoughFaultsError(Exception):
+    """So many faults that more of them would help nobody. Caught where the collecting began."""
 
 
 class Faults:
@@ -22,11 +28,17 @@ class Faults:
         self.found: list[Fault] = []
 
     def add(self, detail: str, where: Where | None, path: str = "", way_out: str = "") -> None:
-        """Note one fault; the same one twice (a step repeated by an alias) is noted once."""
+        """Note one fault; the same one twice (a step repeated by an alias) is noted once.
+
+        Raises:
+            EnoughFaultsError: after `MOST_FAULTS`.
+        """
         line, column = (where.line, where.column) if where else (None, None)
         fault = Fault(detail, line, column, path, way_out)
-        if len(self.found) < MOST_FAULTS and fault not in self.found:
+        if fault not in self.found:
             self.found.append(fault)
+        if len(self.found) >= MOST_FAULTS:
+            raise EnoughFaultsError
 
 
 def refusal(faults: Sequence[Fault], what: str = "the experiment") -> InvalidError:
@@ -40,7 +52,7 @@ def refusal(faults: Sequence[Fault], what: str = "the experiment") -> InvalidErr
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean x?`, or what there is to choose from, or nothing if there is nothing."""
     choices = list(known)
-    near = difflib.get_close_matches(word[:100], choices, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:100], choices, n=1) if len(choices) <= MOST_CHOICES else []
     if near:
         return f"did you mean {near[0]}?"
     return f"known here: {listed(choices)}" if choices else ""

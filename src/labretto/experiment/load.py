@@ -6,6 +6,7 @@ and the parameters. Whether the instruments can do what is asked is seen in `che
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Any
 from labretto.errors import InvalidError, NotFoundError
 from labretto.experiment import soe
 from labretto.experiment.document import MAX_BYTES, Node, read_text
-from labretto.experiment.faults import Faults, refusal
+from labretto.experiment.faults import EnoughFaultsError, Faults, refusal
 from labretto.experiment.model import Experiment, Fault, Parameter, Step
 from labretto.experiment.steps import is_name, kind, read_steps, refuse_unknown
 
@@ -42,8 +43,10 @@ def load(text: str, *, file: str | None = None) -> Experiment:
         InvalidError: with all faults, each with line and column.
     """
     faults = Faults()
-    root = read_text(text, faults)
-    experiment = _experiment(root, text, file, faults) if root is not None else None
+    experiment = None
+    with contextlib.suppress(EnoughFaultsError):
+        root = read_text(text, faults)
+        experiment = _experiment(root, text, file, faults) if root is not None else None
     if faults.found or experiment is None:
         faults.found.sort(key=lambda fault: (fault.line or 0, fault.column or 0))
         raise refusal(faults.found, file or "the experiment")
@@ -75,9 +78,11 @@ def load_file(path: Path | str) -> Experiment:
 
 
 def load_object(experiment: Mapping[str, Any], *, file: str | None = None) -> Experiment:
-    """Read an experiment that came as the body of a request; its source is that body as indented JSON."""
+    """Read an experiment that came as the body of a request; its source is that body as JSON."""
     try:
         text = json.dumps(experiment, indent=2, ensure_ascii=False, allow_nan=False)
+        if len(text) > MAX_BYTES // 2:  # long tables: a line for each number would be most of the text
+            text = json.dumps(experiment, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidError(f"the experiment is not a JSON object: {error}", way_out="send plain JSON values") from error
     return load(text, file=file)
@@ -109,8 +114,7 @@ def _made(
     steps: tuple[Step, ...],
     form: Any,
 ) -> Experiment:
-    # what cannot be encoded has been refused already; `replace` only keeps that refusal from turning into a traceback
-    digest = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return Experiment(name, description, parameters, steps, form, text, digest, file)
 
 

@@ -108,7 +108,8 @@ def _sentence(error: ValidationError, name: str, outer_unit: str | None) -> str:
 
 def amount(value: Any, unit: str | None) -> str:
     """A value as a person writes it, cut to a readable length, with the unit after a number."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    text = json.dumps(int(value) if whole else value, ensure_ascii=False, default=repr)
     text = text if len(text) <= 60 else text[:59] + "…"
     return f"{text} {unit}" if unit and isinstance(value, int | float) and not isinstance(value, bool) else text
 
