@@ -1,0 +1,206 @@
+"""A hub seen from a script: submit, watch, wait, and open the record.
+
+Needs only the instrument side of an install; reading a record needs `labretto[hub]`.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx2
+
+from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, UnreachableError, from_problem
+from labretto.network.directory import find_hub
+from labretto.orchestrator.engine import OVER
+from labretto.orchestrator.source import source_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+    from labretto.catalog.read import Record
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_ASK_AGAIN_AFTER = 60.0
+"""Seconds that one request waits at the hub for a run's end; then it is asked again."""
+
+
+def experiment(function: Function) -> Function:
+    """Mark an `async def` whose first parameter is the run as an experiment.
+
+    Raises:
+        InvalidError: it is not `async def`, or takes no parameter for the run.
+    """
+    if not inspect.iscoroutinefunction(function) or not inspect.signature(function).parameters:
+        raise InvalidError(
+            f"{function.__qualname__} is not an experiment.",
+            way_out="Write `async def name(run: labretto.Run, ...) -> None`.",
+        )
+    return function
+
+
+def submit(what: Callable[..., Any] | str | Path, *, hub: str | None = None, **parameters: Any) -> RunHandle:
+    """Put an experiment into a hub's queue.
+
+    Args:
+        what: a function marked with `@labretto.experiment`, or the path of an experiment file.
+        hub: the hub's address or its lab's name; default: the one that runs.
+        parameters: of the experiment.
+
+    Raises:
+        InvalidError: it can never run; lists all faults.
+        NotFoundError, UnreachableError: there is no such hub, or none runs.
+    """
+    return Hub(hub).submit(what, **parameters)
+
+
+class Hub:
+    """The hub of a lab, from afar."""
+
+    def __init__(self, address: str | None = None, *, token: str | None = None) -> None:
+        self.address = address if address and "://" in address else find_hub(address)
+        headers = {"Labretto-Actor": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._http = httpx2.Client(base_url=self.address, headers=headers, timeout=_ASK_AGAIN_AFTER + 10)
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._http.close()
+
+    def submit(self, what: Callable[..., Any] | str | Path, **parameters: Any) -> RunHandle:
+        """See `labretto.submit`."""
+        return RunHandle(self, self.ask("POST", "/api/runs", _submission(what, parameters))["id"])
+
+    def run(self, identity: str) -> RunHandle:
+        """A run that was submitted before."""
+        return RunHandle(self, identity)
+
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """One request; the JSON that answers it.
+
+        Raises:
+            LabError: the problem that the hub answered.
+            UnreachableError: the hub does not answer.
+        """
+        try:
+            answer = self._http.request(method, path, json=body, params=query or None)
+        except httpx2.TransportError as error:
+            raise UnreachableError(
+                f"The hub at {self.address} does not answer: {error}.", way_out="Start it with `labretto up`."
+            ) from error
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        raise _error(answer)
+
+
+class RunHandle:
+    """One run at a hub."""
+
+    def __init__(self, hub: Hub, identity: str) -> None:
+        self.id = identity
+        self._hub = hub
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id} at {self._hub.address}>"
+
+    def status(self) -> dict[str, Any]:
+        """The run now: state, steps, question, error."""
+        return dict(self._hub.ask("GET", f"/api/runs/{self.id}"))
+
+    @property
+    def state(self) -> str:
+        """queued, running, waiting, paused, succeeded, failed or aborted."""
+        return str(self.status()["state"])
+
+    def wait(self, timeout: float | None = None) -> RunHandle:
+        """Return when the run is over.
+
+        Raises:
+            LabError: it failed or was aborted; the kind and the words are those of its error.
+            TimeoutError: it is not over after `timeout` seconds; it goes on.
+        """
+        left = timeout
+        while True:
+            slice_ = _ASK_AGAIN_AFTER if left is None else min(left, _ASK_AGAIN_AFTER)
+            row = self._hub.ask("GET", f"/api/runs/{self.id}/wait", timeout=slice_)
+            if row["state"] in OVER:
+                break
+            left = None if left is None else left - slice_
+            if left is not None and left <= 0:
+                raise TimeoutError(f"Run {self.id} is {row['state']} after {timeout} s; it goes on.")
+        if row["state"] != "succeeded":
+            raise from_problem(self.status()["error"] or {"detail": f"Run {self.id} was {row['state']}."})
+        return self
+
+    def pause(self) -> None:
+        """Stand still before the next step."""
+        self._hub.ask("POST", f"/api/runs/{self.id}/pause")
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._hub.ask("POST", f"/api/runs/{self.id}/resume")
+
+    def abort(self) -> None:
+        """End the run before its next step."""
+        self._hub.ask("POST", f"/api/runs/{self.id}/abort")
+
+    def answer(self, choice: str, value: Any = None, why: str | None = None) -> None:
+        """Answer the run's question."""
+        self._hub.ask("POST", f"/api/runs/{self.id}/answer", {"choice": choice, "value": value, "why": why})
+
+    def record(self) -> Record:
+        """All that the run left, or has left so far."""
+        from labretto.catalog.read import open_record
+
+        folder = Path(self._hub.ask("GET", f"/api/records/{self.id}")["folder"])
+        if not folder.is_dir():
+            raise NotFoundError(
+                f"The record's folder {folder} is not on this machine.",
+                way_out=f"Open it where the hub runs, or download its files from {self._hub.address}.",
+            )
+        return open_record(folder)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The saved rows as a dataset with units, see `labretto.catalog.read`."""
+        return self.record().to_xarray()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The saved rows as a table."""
+        return self.record().to_pandas()
+
+
+def _submission(what: Callable[..., Any] | str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    if callable(what):
+        return {"experiment": source_of(what), "function": what.__name__, "parameters": dict(parameters)}
+    file = Path(what)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"The experiment {file} cannot be read: {error}.") from error
+    return {"experiment": text, "parameters": dict(parameters), "file": str(file)}
+
+
+def _error(answer: Any) -> LabError:
+    try:
+        return from_problem(answer.json())
+    except ValueError:
+        return ConflictError(f"The hub answered {answer.status_code} without saying why.")
+
+
+@functools.cache
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

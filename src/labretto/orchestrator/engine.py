@@ -1,0 +1,317 @@
+"""The engine decides; it does nothing. From the events of a run: what was done, and what to do about the next step.
+
+Pure: no clock, no socket, no disk. `RunState.apply` folds one event into the state, `next_step` says what a step that
+the experiment asks for means now (answer it from memory, send it, ask the host about it), `settle` says what the host's
+answer means. The worker does what they say and appends what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from labretto.errors import ExperimentChangedError
+from labretto.instrument import codec
+from labretto.instrument.invocation import HARMLESS, Invocation
+
+RunWord = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "aborted"]
+"""queued: not begun. waiting: for a person, says why. The last three are ends."""
+
+OVER = frozenset({"succeeded", "failed", "aborted"})
+
+CHOICES: Mapping[str, str] = {
+    "happened": "It happened: go on with the value given.",
+    "repeat": "It did not happen: do it again.",
+    "undone": "It was undone by hand: do it again.",
+    "skip": "Go on without it; its result is empty.",
+    "abort": "End the run here.",
+}
+"""What a person may answer about a step whose outcome no machine knows."""
+
+
+def state_after(kind: str, body: Mapping[str, Any]) -> str | None:
+    """The run's word after an event; None if the event does not change it."""
+    words = {
+        "submitted": "queued",
+        "started": "running",
+        "resumed": "running",
+        "waiting": "waiting",
+        "paused": "paused",
+    }
+    if kind == "finished":
+        return str(body["state"])
+    return "running" if kind == "settled" else words.get(kind)
+
+
+@dataclass
+class Step:
+    """What is known of one step of a run."""
+
+    path: str
+    instrument: str
+    action: str
+    parameters: bytes
+    """As asked for, in sorted msgpack, to compare with."""
+    effect: str
+    invocation: str
+    attempt: int = 1
+    state: str = "intended"
+    """intended, succeeded, failed, cancelled, interrupted, skipped."""
+    result: Any = None
+    """Stored form: arrays are references into the record."""
+    error: Mapping[str, Any] | None = None
+    settled: str | None = None
+    """A person's choice about an interruption, until it is acted on."""
+
+
+@dataclass
+class RunState:
+    """A run as its events tell it. Fold them in with `apply`, in order."""
+
+    id: str
+    name: str = ""
+    word: str = "queued"
+    reason: str | None = None
+    number: int = 0
+    """Number of the last event."""
+    experiment: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
+    saved: set[str] = field(default_factory=set)
+    question: Mapping[str, Any] | None = None
+    answers: dict[str, Any] = field(default_factory=dict)
+    """What people answered to `ask` steps, by path."""
+    pausing: bool = False
+    """A person asked it to stand still before its next step."""
+    aborting: bool = False
+    """A person asked for its end."""
+    error: Mapping[str, Any] | None = None
+
+    @classmethod
+    def replay(cls, identity: str, events: Iterable[Mapping[str, Any]]) -> RunState:
+        """The state after all of `events` (flat form)."""
+        state = cls(identity)
+        for event in events:
+            state.apply(event)
+        return state
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Fold one event (flat form) into the state."""
+        kind = event["kind"]
+        self.number = event["number"]
+        if word := state_after(kind, event):
+            self.word, self.reason = word, event.get("reason")
+        if fold := _FOLDS.get(kind):
+            fold(self, event)
+
+
+def _submitted(state: RunState, event: Mapping[str, Any]) -> None:
+    state.name = event["name"]
+    state.experiment = event["experiment"]
+    state.parameters = event["parameters"]
+
+
+def _intended(state: RunState, event: Mapping[str, Any]) -> None:
+    words = {name: event[name] for name in ("path", "instrument", "action", "effect", "invocation", "attempt")}
+    state.steps[event["path"]] = Step(parameters=codec.encode_sorted(event["parameters"]), **words)
+
+
+def _ended(state: RunState, event: Mapping[str, Any]) -> None:
+    step = state.steps[event["path"]]
+    step.state, step.result, step.error, step.settled = event["state"], event["result"], event["error"], None
+
+
+def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
+    state.steps[event["path"]].state = "interrupted"
+
+
+def _waiting(state: RunState, event: Mapping[str, Any]) -> None:
+    state.question = event["question"]
+
+
+def _settled(state: RunState, event: Mapping[str, Any]) -> None:
+    asked, state.question = state.question or {}, None
+    choice = event["choice"]
+    if choice == "abort":
+        state.aborting = True
+    elif asked.get("kind") == "ask":
+        state.answers[event["path"]] = event["value"] if choice == "answer" else choice
+    else:
+        state.steps[event["path"]].settled = choice
+
+
+def _pausing(state: RunState, event: Mapping[str, Any]) -> None:
+    state.pausing = True
+
+
+def _resuming(state: RunState, event: Mapping[str, Any]) -> None:
+    state.pausing = False
+
+
+def _aborting(state: RunState, event: Mapping[str, Any]) -> None:
+    state.aborting = True
+
+
+def _saved(state: RunState, event: Mapping[str, Any]) -> None:
+    state.saved.add(event["path"])
+
+
+def _finished(state: RunState, event: Mapping[str, Any]) -> None:
+    state.error = event["error"]
+    state.question = None
+
+
+_FOLDS = {
+    "submitted": _submitted,
+    "intended": _intended,
+    "ended": _ended,
+    "interrupted": _interrupted,
+    "waiting": _waiting,
+    "settled": _settled,
+    "pausing": _pausing,
+    "resuming": _resuming,
+    "aborting": _aborting,
+    "saved": _saved,
+    "finished": _finished,
+}
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the experiment asks for next."""
+
+    path: str
+    instrument: str
+    action: str
+    parameters: Mapping[str, Any]
+    effect: str
+
+    @property
+    def spelled(self) -> str:
+        """For people: `stage.move(x=1)`."""
+        inner = ", ".join(f"{name}={value!r}"[:60] for name, value in self.parameters.items())
+        return f"{self.instrument}.{self.action}({inner})"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The step ended before: hand its outcome to the experiment."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class Send:
+    """Write the intent, then send it with a new invocation id."""
+
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Inquire:
+    """The intent is written, the end is not: ask the host what became of it."""
+
+    step: Step
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nobody but a person can say what happened; `reason` is one sentence."""
+
+    step: Step
+    reason: str
+
+
+@dataclass(frozen=True)
+class Enter:
+    """A person said that it happened (or is to be skipped): the end is written with their value."""
+
+    step: Step
+    state: Literal["succeeded", "skipped"]
+
+
+Command = Answer | Send | Inquire | Wait | Enter
+
+
+def next_step(state: RunState, ask: Ask) -> Command:
+    """What to do about a step that the experiment asks for.
+
+    Raises:
+        ExperimentChangedError: the journal has another step at this path; names both.
+    """
+    step = state.steps.get(ask.path)
+    if step is None:
+        return Send(attempt=1)
+    _same(state, step, ask)
+    if step.settled is not None:
+        return _after_choice(step)
+    if step.state == "intended":
+        return Inquire(step)
+    if step.state == "interrupted":
+        return Wait(step, f"{ask.spelled} was interrupted: it began, its end was not seen.")
+    if step.state == "cancelled":
+        return Wait(step, f"{ask.spelled} was stopped before its end.")
+    return Answer(step)
+
+
+def _after_choice(step: Step) -> Command:
+    if step.settled in ("repeat", "undone"):
+        return Send(step.attempt + 1)
+    return Enter(step, "skipped" if step.settled == "skip" else "succeeded")
+
+
+def _same(state: RunState, step: Step, ask: Ask) -> None:
+    asked = codec.encode_sorted(dict(ask.parameters))
+    if (step.instrument, step.action, step.parameters) != (ask.instrument, ask.action, asked):
+        before = Ask(step.path, step.instrument, step.action, codec.decode(step.parameters), step.effect)
+        raise ExperimentChangedError(
+            f"Run {state.id}, step {ask.path}: the journal has {before.spelled}, the experiment asks {ask.spelled}.",
+            way_out="Submit the changed experiment as a new run; this one can only go on as it was written.",
+        )
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """It ended while nobody listened: take its outcome over."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class Resend:
+    """It never arrived, or it runs: send the same id again, and wait for the end."""
+
+    origin: Literal["answered", "adopted"]
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """It was interrupted, and to do it again is harmless: write a new attempt."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class AskPerson:
+    """It was interrupted, or nobody knows: only a person may decide."""
+
+    reason: str
+
+
+def settle(step: Step, found: Invocation) -> Adopt | Resend | Repeat | AskPerson:
+    """What the host's answer about a step in flight means; never repeats what may have happened."""
+    if found.state == "not arrived":
+        return Resend("answered")
+    if found.state == "running":
+        return Resend("adopted")
+    if found.state not in ("interrupted", "cannot tell"):
+        return Adopt(found)
+    why = (
+        f"{step.instrument}.{step.action} began and its end was not seen"
+        if found.state == "interrupted"
+        else f"{step.instrument} cannot tell whether {step.action} happened: its ledger is younger than the request"
+    )
+    if step.effect in HARMLESS:
+        return Repeat(f"{why}; repeating it is harmless ({step.effect}).")
+    return AskPerson(f"{why}. It must not be repeated by a machine ({step.effect}).")

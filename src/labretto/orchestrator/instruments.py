@@ -1,0 +1,142 @@
+"""The lab's instruments over the hub's HTTP: look, set, do, stop. The hub passes on; the hosts decide.
+
+A person may act on an instrument as long as no run acts on it; reading and stopping are always possible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Body, Header, Response
+
+from labretto.errors import BusyError, ConflictError, LabError, NoStopError, from_problem
+from labretto.instrument.invocation import Invocation
+from labretto.network.client import Instrument
+from labretto.orchestrator.api import Actor, answer
+from labretto.orchestrator.queue import LabInstruments, Orchestrator
+
+STOP_WITHIN = 3.0
+"""Seconds after which a halt answers for a host that has not; the host itself answers within two."""
+
+
+class WatchedInstruments(LabInstruments, Protocol):
+    """The instruments of a lab, with how they are."""
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each instrument's name, status, reason and address."""
+
+    def instrument(self, name: str) -> Instrument:
+        """The connected client."""
+
+
+def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrator) -> APIRouter:
+    """`/api/instruments` and `/api/halt`."""
+    router = APIRouter(prefix="/api", tags=["instruments"])
+    described = instruments.descriptions
+
+    def for_people(name: str, asked: str) -> Instrument:
+        """The instrument, if a person may act on it now."""
+        client = instruments.instrument(name)
+        if orchestrator.halted:
+            raise ConflictError(f"The lab is halted; {asked} was refused.", way_out="Reset the halt first.")
+        if run := orchestrator.user_of(name):
+            raise BusyError(
+                f"Run {run} acts on {name}; {asked} was refused.", way_out="Pause or abort the run.", run=run
+            )
+        return client
+
+    @router.get("/instruments")
+    async def list_instruments() -> Response:
+        return answer([{**one, "description": described().get(one["name"])} for one in instruments.status()])
+
+    @router.get("/instruments/{name}")
+    async def show(name: str) -> Response:
+        instruments.instrument(name)
+        one = next(one for one in instruments.status() if one["name"] == name)
+        return answer({**one, "description": described().get(name)})
+
+    @router.get("/instruments/{name}/attributes")
+    async def read_all(name: str) -> Response:
+        readings = await instruments.instrument(name).read_all()
+        return answer({attribute: reading.as_dict() for attribute, reading in readings.items()})
+
+    @router.get("/instruments/{name}/attributes/{attribute}")
+    async def read(name: str, attribute: str) -> Response:
+        return answer((await instruments.instrument(name).read(attribute)).as_dict())
+
+    @router.put("/instruments/{name}/attributes/{attribute}")
+    async def write(name: str, attribute: str, value: Annotated[Any, Body(embed=True)]) -> Response:
+        client = for_people(name, f"setting {name}.{attribute}")
+        return answer((await client.write(attribute, value)).as_dict())
+
+    @router.post("/instruments/{name}/actions/{action}")
+    async def invoke(
+        name: str,
+        action: str,
+        parameters: Annotated[dict[str, Any] | None, Body()] = None,
+        actor: Actor = None,
+        prefer: Annotated[str, Header()] = "",
+    ) -> Response:
+        client = for_people(name, f"{name}.{action}")
+        wait = "respond-async" not in prefer
+        invocation = await client.invoke(action, parameters or {}, actor=actor or "a person at the hub", wait=wait)
+        if invocation.state == "failed":
+            raise _with_invocation(from_problem(dict(invocation.error or {})), invocation)
+        return answer(invocation.as_dict(), 200 if wait else 202)
+
+    @router.get("/instruments/{name}/invocations/{identity}")
+    async def find(name: str, identity: str) -> Response:
+        return answer((await instruments.instrument(name).find(identity)).as_dict())
+
+    @router.delete("/instruments/{name}/invocations/{identity}", status_code=202)
+    async def cancel(name: str, identity: str) -> Response:
+        return answer((await instruments.instrument(name).cancel(identity)).as_dict(), 202)
+
+    @router.post("/instruments/{name}/stop")
+    async def stop(name: str) -> Response:
+        return answer(await _stop(name, instruments.instrument(name)))
+
+    @router.get("/halt")
+    async def halted() -> Response:
+        return answer({"halted": orchestrator.halted})
+
+    @router.post("/halt")
+    async def halt(actor: Actor = None) -> Response:
+        orchestrator.halt(actor)
+        names = [one["name"] for one in instruments.status()]
+        stopped = await asyncio.gather(*(_stop_named(instruments, name) for name in names))
+        return answer({"halted": True, "stopped": stopped})
+
+    @router.post("/halt/reset")
+    async def reset(actor: Actor = None) -> Response:
+        orchestrator.reset(actor)
+        return answer({"halted": False})
+
+    return router
+
+
+async def _stop_named(instruments: WatchedInstruments, name: str) -> dict[str, Any]:
+    try:
+        return await _stop(name, instruments.instrument(name))
+    except LabError as error:
+        return {"instrument": name, "stopped": False, "detail": str(error)}
+
+
+async def _stop(name: str, client: Instrument) -> dict[str, Any]:
+    """What came of a stop, in words; never a success for doing nothing."""
+    try:
+        outcome: Mapping[str, Any] = await asyncio.wait_for(client.stop(), STOP_WITHIN)
+    except NoStopError as error:
+        return {"instrument": name, "stopped": False, "no_software_stop": True, "detail": error.detail}
+    except TimeoutError:
+        return {"instrument": name, "stopped": False, "detail": f"No answer within {STOP_WITHIN} s."}
+    except LabError as error:
+        return {"instrument": name, "stopped": False, "detail": str(error)}
+    return {"instrument": name, **outcome}
+
+
+def _with_invocation(error: LabError, invocation: Invocation) -> LabError:
+    error.fields["invocation"] = invocation.as_dict()
+    return error

@@ -1,0 +1,201 @@
+"""The journal: what was decided and what came of it, as events that are only ever appended.
+
+Each run is one stream of events numbered from 1. Who appends says the number expected last; if another wrote meanwhile
+the append is refused, so a revived old worker cannot write into a run that was taken over. A table of runs, written in
+the same transaction, answers "which runs wait" without reading events. What events mean is decided in `engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from labretto.errors import ConflictError, NotFoundError
+from labretto.instrument import codec
+from labretto.instrument.reading import isoformat, now
+from labretto.orchestrator.engine import state_after
+from labretto.sqlite import Database, Row
+
+Entry = tuple[str, Mapping[str, Any]]
+"""Kind and body of an event to be appended."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    sequence INTEGER PRIMARY KEY, run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, at TEXT NOT NULL,
+    body BLOB NOT NULL, UNIQUE (run, number)
+);
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, who TEXT, state TEXT NOT NULL, reason TEXT, last INTEGER NOT NULL,
+    position INTEGER NOT NULL, submitted TEXT NOT NULL, started TEXT, ended TEXT
+);
+CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, position);
+CREATE INDEX IF NOT EXISTS runs_by_position ON runs (position);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0);
+"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that was decided or happened in a run."""
+
+    run: str
+    number: int
+    """Counts from 1 in its run."""
+    kind: str
+    at: str
+    """ISO 8601, UTC, microseconds."""
+    body: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The flat form of records and of the API."""
+        return {"run": self.run, "number": self.number, "kind": self.kind, "at": self.at, **self.body}
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """What the table of runs says of one."""
+
+    id: str
+    name: str
+    who: str | None
+    state: str
+    reason: str | None
+    last: int
+    """Number of its last event."""
+    position: int
+    """Place in the queue; smaller goes first."""
+    submitted: str
+    started: str | None
+    ended: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON of it."""
+        return {name: getattr(self, name) for name in RunRow.__dataclass_fields__}
+
+
+class Journal(Protocol):
+    """Where events are kept. Nothing is answered before it is on disk."""
+
+    async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
+        """Append to `run`, whose last event must have the number `expected` (0: the run is new).
+
+        Raises:
+            ConflictError: another wrote meanwhile.
+            StorageError: the disk does not take it; nothing was written.
+        """
+
+    def read(self, run: str, after: int = 0) -> list[Event]:
+        """The events of `run` after number `after`, in order."""
+
+    def row(self, run: str) -> RunRow:
+        """What the table says of one run; `NotFoundError` if there is none."""
+
+    def rows(self, states: Sequence[str] = (), *, limit: int = 100, after: int | None = None) -> list[RunRow]:
+        """Runs in queue order; of the given states, at positions after `after`."""
+
+    def newest(self, limit: int) -> list[RunRow]:
+        """The runs submitted last, newest first."""
+
+    async def next_lease(self) -> int:
+        """A fencing number higher than all before, for the whole lab."""
+
+    def close(self) -> None:
+        """Commit what waits and close."""
+
+
+class SqliteJournal:
+    """The journal of a lab on one machine: one SQLite file, one writer thread, group commit."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = Database(path, _SCHEMA)
+
+    async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
+        """See `Journal`."""
+        at = isoformat(now())
+        events = [Event(run, expected + 1 + i, kind, at, body) for i, (kind, body) in enumerate(entries)]
+        packed = [codec.encode(event.body) for event in events]
+        write = self._database.transact(lambda connection: _append(connection, expected, events, packed), flush=flush)
+        await asyncio.wrap_future(write)
+        return events
+
+    def read(self, run: str, after: int = 0) -> list[Event]:
+        """See `Journal`."""
+        sql = "SELECT number, kind, at, body FROM events WHERE run = ? AND number > ? ORDER BY number"
+        rows = self._database.read(sql, (run, after))
+        return [Event(run, row["number"], row["kind"], row["at"], codec.decode(row["body"])) for row in rows]
+
+    def row(self, run: str) -> RunRow:
+        """See `Journal`."""
+        rows = self._database.read("SELECT * FROM runs WHERE id = ?", (run,))
+        if not rows:
+            raise NotFoundError(f"There is no run {run[:80]!r}.", way_out="GET /api/runs lists them.")
+        return _row(rows[0])
+
+    def rows(self, states: Sequence[str] = (), *, limit: int = 100, after: int | None = None) -> list[RunRow]:
+        """See `Journal`."""
+        where = [f"state IN ({','.join('?' * len(states))})"] if states else []
+        where += ["position > ?"] if after is not None else []
+        parameters = [*states, *([after] if after is not None else []), limit]
+        clause = f"WHERE {' AND '.join(where)}" if where else ""
+        # Only question marks are put into the text.
+        sql = f"SELECT * FROM runs {clause} ORDER BY position LIMIT ?"
+        return [_row(row) for row in self._database.read(sql, parameters)]
+
+    def newest(self, limit: int) -> list[RunRow]:
+        """See `Journal`."""
+        return [_row(row) for row in self._database.read("SELECT * FROM runs ORDER BY position DESC LIMIT ?", (limit,))]
+
+    async def next_lease(self) -> int:
+        """See `Journal`."""
+        return await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "lease"), flush=True))
+
+    def close(self) -> None:
+        """See `Journal`."""
+        self._database.close()
+
+
+def _append(connection: sqlite3.Connection, expected: int, events: Sequence[Event], packed: Sequence[bytes]) -> None:
+    run = events[0].run
+    found = connection.execute("SELECT last FROM runs WHERE id = ?", (run,)).fetchone()
+    last = found["last"] if found else 0
+    if last != expected:
+        raise ConflictError(
+            f"Run {run} has {last} events, not {expected}: another process wrote into it.",
+            way_out="Only one hub may own a lab's folder; this one must stop.",
+        )
+    rows = [(event.run, event.number, event.kind, event.at, body) for event, body in zip(events, packed, strict=True)]
+    connection.executemany("INSERT INTO events (run, number, kind, at, body) VALUES (?, ?, ?, ?, ?)", rows)
+    if not found:
+        first = events[0]
+        values = (run, first.body["name"], first.body.get("who"), _count(connection, "position"), first.at)
+        sql = "INSERT INTO runs (id, name, who, state, last, position, submitted) VALUES (?, ?, ?, 'queued', 0, ?, ?)"
+        connection.execute(sql, values)
+    _follow(connection, run, events)
+
+
+def _follow(connection: sqlite3.Connection, run: str, events: Sequence[Event]) -> None:
+    """Bring the row of `run` up to its events."""
+    changes: dict[str, Any] = {"last": events[-1].number}
+    for event in events:
+        if state := state_after(event.kind, event.body):
+            changes |= {"state": state, "reason": event.body.get("reason")}
+        if event.kind == "started":
+            changes["started"] = event.at
+        if event.kind == "finished":
+            changes["ended"] = event.at
+    names = ", ".join(f"{name} = ?" for name in changes)
+    connection.execute(f"UPDATE runs SET {names} WHERE id = ?", (*changes.values(), run))
+
+
+def _count(connection: sqlite3.Connection, name: str) -> int:
+    sql = "UPDATE counters SET value = value + 1 WHERE name = ? RETURNING value"
+    return int(connection.execute(sql, (name,)).fetchone()["value"])
+
+
+def _row(row: Row) -> RunRow:
+    return RunRow(**{name: row[name] for name in RunRow.__dataclass_fields__})
