@@ -1,0 +1,140 @@
+"""An instrument served in the background of this process, from a notebook or a script that goes on working.
+
+The same server as in `labretto serve`, in a thread with its own event loop. It ends with `stop()`, or with the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from labretto.errors import InvalidError
+from labretto.lab import LabInstrument, check_name
+from labretto.network.serve import Order, Serving, order_alone, serving
+
+STOP_WITHIN = 5.0
+"""Seconds to wait for the thread; one whose driver is blocked is left behind, since a thread cannot be killed."""
+
+_RUNNING: dict[str, Background] = {}
+
+
+def start_background(
+    driver: type | object | str,
+    *,
+    name: str | None = None,
+    port: int | None = None,
+    settings: dict[str, Any] | None = None,
+    **more: Any,
+) -> Background:
+    """Serve `driver` in the background; returns when it answers.
+
+    One of the same name that this process serves already is stopped first, so that a notebook's cell can be run again.
+
+    Args:
+        driver: a class, an instance, or "module:Class".
+        name: in the lab; by default the class's name in small letters.
+        port: HTTP port; None for a free one.
+        settings: arguments of the constructor.
+        more: what else an `[instruments.<name>]` table of lab.toml may say: `effects`, `units`, `hidden`, ...
+
+    Raises:
+        ConflictError: another process serves this name, or the port is in use.
+        InvalidError, NotFoundError: the driver cannot be served so; says why.
+        DriverError: its constructor raised.
+    """
+    text = driver if isinstance(driver, str) else None
+    cls = driver if isinstance(driver, type) else type(driver)
+    name = check_name(name or (text or cls.__name__).rpartition(":")[2].lower())
+    told = {"name": name, "driver": text or _spelled(cls), "port": port, "settings": settings or {}, **more}
+    if already := _RUNNING.get(name):
+        already.stop()
+    return Background(order_alone(_entry(told)), None if text else driver)
+
+
+def _entry(told: dict[str, Any]) -> LabInstrument:
+    try:
+        return LabInstrument.model_validate(told)
+    except ValueError as error:
+        raise InvalidError(f"{told['name']} cannot be served so: {error}") from None
+
+
+def _spelled(cls: type) -> str:
+    """A class made inside a function has no text that leads to it; this one is for people only."""
+    return f"{cls.__module__}:{cls.__qualname__}".replace("<locals>.", "")
+
+
+class Background:
+    """An instrument that answers from a thread of this process. Use `stop()`, or `with`."""
+
+    def __init__(self, order: Order, driver: object) -> None:
+        self._order = order
+        self._ready: Future[Serving] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=[driver], name=f"server of {order.instrument.name}", daemon=True
+        )
+        self._thread.start()
+        self._file = self._ready.result().file
+        _RUNNING[self.name] = self
+        atexit.register(self.stop)
+
+    @property
+    def name(self) -> str:
+        """As given."""
+        return self._order.instrument.name
+
+    @property
+    def url(self) -> str:
+        """Its HTTP address, such as http://127.0.0.1:5001."""
+        return self._file.addresses["http"]
+
+    @property
+    def address(self) -> str:
+        """Where a client of ours connects."""
+        return self._file.address
+
+    @property
+    def folder(self) -> Path:
+        """Where its ledger stands."""
+        return self._order.folder
+
+    def stop(self) -> None:
+        """End it: sockets closed, hardware let go. A second call does nothing."""
+        atexit.unregister(self.stop)
+        if _RUNNING.get(self.name) is self:
+            del _RUNNING[self.name]
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(STOP_WITHIN)
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = self.url if self._thread.is_alive() else "stopped"
+        return f"<Background {self.name}: {state}>"
+
+    def _run(self, driver: object) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve(driver))
+
+    async def _serve(self, driver: object) -> None:
+        try:
+            async with serving(self._order, driver) as served:
+                self._ready.set_result(served)
+                await self._end.wait()
+        except BaseException as error:  # noqa: BLE001 - it belongs to the one who asked for the start
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)

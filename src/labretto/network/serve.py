@@ -1,0 +1,297 @@
+"""What one host process does from its start to its end: lock, ports, driver, wires, and leaving within two seconds.
+
+`serving` is the part that any process may do (`labretto.network.background` does it in a notebook); `serve` is a whole
+process: signals, the watch on the hub that started it, the exit status. Who starts such processes and again after
+their death is decided in `labretto.network.supervise`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labretto.errors import LabError
+from labretto.instrument.describe import Offer, Overlay, describe
+from labretto.instrument.execution import driver_error
+from labretto.instrument.host import Host
+from labretto.instrument.ledger import Ledger
+from labretto.instrument.reading import isoformat, now
+from labretto.lab import Lab, LabInstrument, alone_folder, check_name
+from labretto.network.directory import HostFile, remove_file, write_file
+from labretto.network.liveness import held, hold, released
+from labretto.network.load import load_driver, maker
+from labretto.network.log import keep_bounded
+from labretto.network.wires import answering, reserved
+
+logger = logging.getLogger(__name__)
+
+LEAVE_WITHIN = 1.5
+"""Seconds after a signal in which hardware and sockets are let go; what is not done by then goes with the process."""
+
+GRACE = 10.0
+"""Seconds that a host waits for its hub to come back before it leaves too."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one host process shall serve; travels from the hub to the process as JSON."""
+
+    instrument: LabInstrument
+    folder: Path
+    """Where ledger, lock, address and log stand."""
+    search_path: tuple[Path, ...] = ()
+    helao: bool = False
+    """Offer the old routes as well."""
+    hub_lock: Path | None = None
+    """Leave when the hub that holds this has gone; None for an instrument that is served alone."""
+    grace: float = GRACE
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports that the last host of this instrument had ("http", "zmq", "events"): taken again where they are free."""
+    log: Path | None = None
+    """Where standard output goes already, so that it can be bounded."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when what is served changes."""
+        told = [self.instrument.model_dump(mode="json"), list(map(str, self.search_path)), self.helao]
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    def as_json(self) -> str:
+        """The form that `from_json` reads."""
+        plain = {name: getattr(self, name) for name in ("helao", "grace")} | {"ports": dict(self.ports)}
+        plain |= {name: str(getattr(self, name) or "") for name in ("folder", "hub_lock", "log")}
+        plain |= {"search_path": [str(folder) for folder in self.search_path]}
+        return json.dumps(plain | {"instrument": self.instrument.model_dump(mode="json")})
+
+    @classmethod
+    def from_json(cls, text: str) -> Order:
+        """The order that `as_json` wrote."""
+        body = json.loads(text)
+        paths = {name: Path(body[name]) if body[name] else None for name in ("hub_lock", "log")}
+        return cls(
+            LabInstrument.model_validate(body["instrument"]),
+            Path(body["folder"]),
+            tuple(Path(folder) for folder in body["search_path"]),
+            body["helao"],
+            grace=body["grace"],
+            ports=body["ports"],
+            **paths,
+        )
+
+
+def order_alone(instrument: LabInstrument) -> Order:
+    """The order for an instrument that is served without a lab, from a driver in the working folder or installed."""
+    search_path = tuple(path for path in (instrument.path, Path.cwd()) if path)
+    return Order(instrument, alone_folder(instrument.name), search_path)
+
+
+def order_in_lab(lab: Lab, name: str, **more: Any) -> Order:
+    """The order for one instrument of a lab whose hub starts it."""
+    folder = lab.host_folder(name)
+    compat = lab.compat.helao
+    return Order(
+        lab.instruments[name], folder, lab.search_path(name), compat, lab.hub_lock, log=folder / "log.txt", **more
+    )
+
+
+def overlay(instrument: LabInstrument) -> Overlay:
+    """What lab.toml says about the driver that its class does not."""
+    return Overlay(instrument.hidden, instrument.effects, instrument.units, instrument.concurrent)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """An instrument that answers."""
+
+    host: Host
+    file: HostFile
+    """As written beside the ledger."""
+
+
+@contextlib.asynccontextmanager
+async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]:
+    """Serve while the block runs; afterwards nothing is left of it but ledger, lock file and log.
+
+    Args:
+        order: what to serve, and where its things stand.
+        driver: a class or an instance to serve instead of what `order` names.
+
+    Raises:
+        ConflictError: another process serves this instrument, or the port is in use.
+        InvalidError, NotFoundError: the driver cannot be imported, described or made with its settings.
+        DriverError: the driver's constructor raised.
+    """
+    name = check_name(order.instrument.name)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(hold(order.folder / "lock"))
+        remove_file(order.folder / "host.json")  # left by one that was killed: we hold its lock now
+        listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http")))
+        make, offer = _driver(order, driver)
+        host = await stack.enter_async_context(_host(make, offer, order.folder / "ledger.db"))
+        addresses = await stack.enter_async_context(answering(host, listener, order.ports))
+        file = HostFile(name, os.getpid(), addresses, host.description.driver, isoformat(now()), order.fingerprint)
+        write_file(order.folder / "host.json", file.as_dict())
+        stack.callback(remove_file, order.folder / "host.json")
+        yield Serving(host, file)
+
+
+def _driver(order: Order, driver: object) -> tuple[Callable[[], object], Offer]:
+    """What makes the driver, and what it offers."""
+    name, settings = order.instrument.name, order.instrument.settings
+    if driver is not None and not isinstance(driver, type):
+        return lambda: driver, describe(type(driver), name=name, overlay=overlay(order.instrument))
+    cls = driver or load_driver(order.instrument.driver or "", order.search_path)
+    return maker(cls, settings, name), describe(cls, name=name, overlay=overlay(order.instrument))
+
+
+@contextlib.asynccontextmanager
+async def _host(make: Callable[[], object], offer: Offer, ledger: Path) -> AsyncIterator[Host]:
+    def made() -> object:
+        try:
+            return make()
+        except LabError:
+            raise
+        except Exception as error:
+            raise driver_error(f"{offer.description.name}: {offer.description.title}()", error) from error
+
+    async with Host(made, offer, Ledger(ledger)) as host:
+        yield host
+
+
+# A whole process --------------------------------------------------------------------------------------------------
+
+
+def serve(order: Order, *, ready: Callable[[HostFile], None] = lambda file: None) -> int:
+    """Serve until SIGTERM or SIGINT, or until the hub that started us is gone; answers the exit status.
+
+    Leaves within two seconds even while an action blocks in its driver, then by `os._exit`: the ledger holds its start,
+    so the next host records it as interrupted.
+
+    Args:
+        order: what to serve.
+        ready: called once the instrument answers.
+
+    Raises:
+        LabError: as `serving`; nothing is left behind.
+    """
+    return asyncio.run(_serve(order, ready))
+
+
+async def _serve(order: Order, ready: Callable[[HostFile], None]) -> int:
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    leaving = False
+
+    def leave(reason: str) -> None:
+        nonlocal leaving
+        logger.info("leaving: %s", reason)
+        if not leaving and main:
+            leaving = True
+            _leave_at_the_latest(order)
+            main.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave, signal.Signals(number).name)
+    try:
+        async with serving(order) as served:
+            ready(served.file)
+            logger.info("%s answers at %s", served.file.name, ", ".join(served.file.addresses.values()))
+            try:
+                await _until_the_hub_is_gone(order, served.host)
+                leave("the hub is gone")
+                await asyncio.sleep(LEAVE_WITHIN)
+            finally:
+                if served.host.running():
+                    _leave_now(order)  # the driver is busy: nothing of it can be let go
+    except asyncio.CancelledError:
+        if not leaving:
+            raise
+    return 0
+
+
+async def _until_the_hub_is_gone(order: Order, host: Host) -> None:
+    """Return when the hub is gone, has not come back within the grace time, and no action runs."""
+    if order.hub_lock is None:
+        await asyncio.Event().wait()
+        return
+    while True:
+        await released(order.hub_lock)
+        logger.info("the hub is gone; waiting %s s for it to come back", order.grace)
+        await asyncio.sleep(order.grace)
+        await _idle(host)
+        if not held(order.hub_lock):
+            return
+        logger.info("the hub is back")
+
+
+async def _idle(host: Host) -> None:
+    """Return when no action runs."""
+    changed = asyncio.Event()
+    end = host.listen(lambda topic, body: changed.set())
+    try:
+        while host.running():
+            await changed.wait()
+            changed.clear()
+    finally:
+        end()
+
+
+def _leave_at_the_latest(order: Order) -> None:
+    """A driver's `close()`, or its constructor, may block for ever, and the loop may wait for it."""
+    timer = threading.Timer(LEAVE_WITHIN, _leave_now, [order])
+    timer.daemon = True
+    timer.start()
+
+
+def _leave_now(order: Order) -> None:
+    remove_file(order.folder / "host.json")
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+# Started by a hub -------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """`python -m labretto.network.serve NAME READY`: the order is JSON on standard input.
+
+    One line of JSON goes to the file descriptor READY: what `host.json` holds once the instrument answers, or the
+    problem that stands against it.
+    """
+    report = int(sys.argv[2])
+    os.set_inheritable(report, False)
+    order = Order.from_json(sys.stdin.read())
+    faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if order.log:
+        keep_bounded(order.log)
+
+    def tell(body: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # the hub is gone; it will find us by our lock
+            os.write(report, json.dumps(body).encode() + b"\n")
+        os.close(report)
+
+    try:
+        return serve(order, ready=lambda file: tell(file.as_dict()))
+    except LabError as error:
+        logger.error("%s\n%s", error, error.fields.get("traceback", ""))
+        tell(error.problem())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
