@@ -7,6 +7,7 @@ leaves a record that reads the same, and a second call that does what is left.
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PARQUET = "data.parquet"
-_HASHED = ("events.jsonl", "experiment.yaml", "experiment.py", PARQUET, NEXUS)
+_NOT_FLUSHED = ("events.jsonl", "experiment.yaml", "experiment.py")
+_HASHED = (*_NOT_FLUSHED, PARQUET, NEXUS)
 
 
 _Found = tuple[str, str, Mapping[str, Any]]
@@ -57,7 +59,7 @@ def _closed(folder: Path, events: Sequence[Event], history: History, begun: Mapp
         if fresh:
             _write_arrays(folder, history, fresh, columns)
         _write_rows(folder, columns)
-        for name in _HASHED:
+        for name in _NOT_FLUSHED:
             if (folder / name).exists():
                 durable.sync(folder / name)
     return _write_manifest(folder, history, begun)
@@ -110,6 +112,7 @@ def _text(stored: Any) -> str | None:
 def _write_arrays(folder: Path, history: History, fresh: Sequence[_Found], columns: Sequence[Column]) -> None:
     import h5py
 
+    _check_space(folder)
     with durable.aside(folder / NEXUS) as beside, h5py.File(beside, "w") as file, Arrays(folder) as arrays:
         entry = nexus.begin(file, history)
         _copy_earlier(folder, entry)
@@ -117,6 +120,13 @@ def _write_arrays(folder: Path, history: History, fresh: Sequence[_Found], colum
             if group_of(place) not in entry:
                 _write_one(folder, entry, place, path, reference, arrays)
         nexus.write_rows(entry, _scalars(columns))
+
+
+def _check_space(folder: Path) -> None:
+    """Refuse before HDF5 begins: on a full disk it loses its way and cannot even close its file."""
+    needed = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) + 2**20
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free")
 
 
 def _write_one(folder: Path, entry: Any, place: str, path: str, reference: Mapping[str, Any], arrays: Arrays) -> None:

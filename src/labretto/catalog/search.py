@@ -98,13 +98,11 @@ class Index(AbstractContextManager["Index"]):
             InvalidError: a time that is none.
         """
         wanted = [f'"{word}"*' for word in re.findall(r"\w+", text or "")]
-        if text and text.strip() and not wanted:
+        if (text and text.strip() and not wanted) or (state and not state.isidentifier()):
             return []
         clauses, values = _range(after, before)
         if wanted:
-            match = f"{{name who id words}} : ({' AND '.join(wanted)})" + (
-                f' AND state : "{_word(state)}"' if state else ""
-            )
+            match = f"{{name who id words}} : ({' AND '.join(wanted)})" + (f' AND state : "{state}"' if state else "")
             return self._read(_BY_TEXT, ["texts.rowid " + clause for clause in clauses], [match, *values], limit)
         clauses = ["number " + clause for clause in clauses] + (["state = ?"] if state else [])
         return self._read(_PLAIN, clauses, [*values, *([state] if state else [])], limit)
@@ -162,10 +160,6 @@ def _range(after: Time | None, before: Time | None) -> tuple[list[str], list[int
 def _number(when: datetime) -> int:
     since = when - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-
-
-def _word(text: str) -> str:
-    return text.replace('"', " ")
 
 
 def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labretto.catalog.history import History, fold
+
+
+def story(*told: tuple[str, dict[str, Any]]) -> History:
+    events = [{"run": "r", "number": i, "kind": kind, "at": f"t{i}", **body} for i, (kind, body) in enumerate(told, 1)]
+    return fold(events)
+
+
+INTENDED = ("intended", {"path": "a", "instrument": "stage", "action": "move", "invocation": "i1", "attempt": 1})
+ENDED = ("ended", {"path": "a", "state": "succeeded", "result": 1, "origin": "answered"})
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        ([], "queued"),
+        ([("submitted", {})], "queued"),
+        ([("started", {})], "running"),
+        ([("started", {}), ("waiting", {"question": "?"})], "waiting"),
+        ([("started", {}), ("waiting", {"question": "?"}), ("settled", {"path": "a"})], "running"),
+        ([("started", {}), ("paused", {}), ("resumed", {})], "running"),
+        ([("started", {}), ("waiting", {}), INTENDED], "running"),
+        ([("finished", {"state": "aborted"})], "aborted"),
+    ],
+)
+def test_a_run_has_one_state(told: list[tuple[str, dict[str, Any]]], state: str) -> None:
+    assert story(*told).state == state
+
+
+def test_a_step_is_what_its_last_attempt_came_to() -> None:
+    again = ("intended", INTENDED[1] | {"invocation": "i2", "attempt": 2})
+    steps = story(INTENDED, ("interrupted", {"path": "a", "reason": "host lost"}), again, ENDED).steps
+
+    assert list(steps) == ["a"]
+    assert (steps["a"].attempt, steps["a"].invocation, steps["a"].state) == (2, "i2", "succeeded")
+    assert (steps["a"].started, steps["a"].ended) == ("t3", "t4")
+
+
+def test_an_interrupted_step_keeps_why_and_what_a_person_decided() -> None:
+    history = story(
+        INTENDED,
+        ("interrupted", {"path": "a", "reason": "host lost"}),
+        ("waiting", {"question": "Did it happen?"}),
+        ("settled", {"path": "a", "choice": "skip", "who": "ann", "why": "seen"}),
+    )
+
+    step = history.steps["a"]
+    assert (step.state, step.error) == ("interrupted", "host lost")
+    assert step.settled == {"choice": "skip", "who": "ann", "value": None, "why": "seen", "at": "t4"}
+    assert history.question is None
+
+
+def test_a_row_saved_again_after_a_crash_counts_once() -> None:
+    saved = ("saved", {"path": "save", "row": {"x": 1}})
+
+    assert story(saved, saved).rows == {"save": {"x": 1}}
+
+
+@given(st.lists(st.sampled_from([INTENDED, ENDED, ("saved", {"path": "s", "row": {}}), ("odd", {})]), max_size=8))
+def test_events_told_twice_change_nothing(told: list[tuple[str, dict[str, Any]]]) -> None:
+    events = [{"run": "r", "number": i, "kind": kind, **body} for i, (kind, body) in enumerate(told, 1)]
+
+    assert fold(events + events) == fold(events)
+
+
+@pytest.mark.parametrize("event", [{}, {"number": "1"}, {"number": 1}, {"number": 1, "kind": "ended"}])
+def test_an_event_of_another_make_is_no_error(event: dict[str, Any]) -> None:
+    fold([event])
