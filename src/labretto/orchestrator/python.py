@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import pydantic
 
 from labretto.errors import InvalidError
+from labretto.instrument.describe import Description
 from labretto.orchestrator.worker import Walker
 
 T = TypeVar("T")
@@ -45,8 +46,8 @@ class Run:
         Raises:
             NotFoundError: the lab has none of that name; says which it has.
         """
-        leased = tuple(LeasedInstrument(self, name) for name in names)
-        return leased[0] if len(leased) == 1 else leased
+        leased = [LeasedInstrument(self, name, await self._in_hub(self._walker.description(name))) for name in names]
+        return leased[0] if len(leased) == 1 else tuple(leased)
 
     async def step(self, instrument: str, action: str, /, **parameters: Any) -> Any:
         """Do an action as a durable step and answer its result; a resumed run answers from its journal.
@@ -84,10 +85,10 @@ class Run:
 class LeasedInstrument:
     """An instrument inside an experiment: `await stage.move(x=1)`, `await stage.x.get()`, `await oven.to.set(5)`."""
 
-    def __init__(self, run: Run, name: str) -> None:
+    def __init__(self, run: Run, name: str, description: Description) -> None:
         self._run = run
         self._name = name
-        self._description = run._walker.description(name)  # noqa: SLF001 - Run and its instruments are one thing
+        self._description = description
 
     def __getattr__(self, name: str) -> Any:
         if name in self._description.actions:
@@ -116,11 +117,11 @@ class LeasedAttribute:
 
     async def get(self) -> Any:
         """Its value, with its unit."""
-        return await self._run._read(self._instrument, self._name)  # noqa: SLF001 - see LeasedInstrument
+        return await self._run._read(self._instrument, self._name)  # noqa: SLF001 - Run and its instruments are one thing
 
     async def set(self, value: Any) -> Any:
         """Set it; answers the value read back."""
-        return await self._run._write(self._instrument, self._name, value)  # noqa: SLF001 - see LeasedInstrument
+        return await self._run._write(self._instrument, self._name, value)  # noqa: SLF001 - Run and its instruments are one thing
 
 
 def load_function(source: str, name: str, source_hash: str) -> Function:

@@ -52,8 +52,16 @@ class AbortedError(LabError):
 class Instruments(Protocol):
     """Where a run finds its instruments."""
 
-    def instrument(self, name: str) -> Instrument:
-        """The connected client; `NotFoundError` if the lab has none of that name."""
+    async def instrument(self, name: str) -> Instrument:
+        """A connected client, to be asked for again before each use.
+
+        Raises:
+            NotFoundError: the lab has none of that name.
+            UnreachableError: it is down.
+        """
+
+    async def reachable(self, name: str) -> object:
+        """Return when the instrument answers, however long that takes."""
 
 
 class Turn:
@@ -119,7 +127,7 @@ class Walker:
         await self._note("aborting", who)
         for step in self.in_flight():
             with contextlib.suppress(LabError):  # it cannot be cancelled, or is over: its end is waited for
-                await self._instruments.instrument(step.instrument).cancel(step.invocation)
+                await (await self._instruments.instrument(step.instrument)).cancel(step.invocation)
 
     async def _note(self, kind: str, who: str | None) -> None:
         await self._append([(kind, {"who": who})], flush=True)
@@ -152,9 +160,13 @@ class Walker:
         await self._append([("settled", body)], flush=True)
         self.look_again()
 
-    def description(self, instrument: str) -> Description:
-        """What an instrument offers; `NotFoundError` if the lab has none of that name."""
-        return self._instruments.instrument(instrument).description
+    async def description(self, instrument: str) -> Description:
+        """What an instrument offers; waits until it answers. `NotFoundError` if the lab has none of that name."""
+        while True:
+            try:
+                return (await self._instruments.instrument(instrument)).description
+            except UnreachableError as error:
+                await self._until_reachable(instrument, error)
 
     # The walk -----------------------------------------------------------------------------------------------------
 
@@ -166,7 +178,7 @@ class Walker:
             ExperimentChangedError: the journal has another step at `path`.
             AbortedError: a person ended the run.
         """
-        described = self._instruments.instrument(instrument).description.actions.get(action)
+        described = (await self.description(instrument)).actions.get(action)
         if described is None:
             raise NotFoundError(f"{instrument} has no action {action!r}.")
         ask = Ask(path, instrument, action, plain(parameters), described.effect)
@@ -174,7 +186,7 @@ class Walker:
 
     async def read(self, path: str, instrument: str, attribute: str) -> Any:
         """The value of an attribute, as a durable step."""
-        described = self._instruments.instrument(instrument).description.attributes.get(attribute)
+        described = (await self.description(instrument)).attributes.get(attribute)
         if described is None:
             raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
         return hand_out(*await self._step(Ask(path, instrument, READ + attribute, {}, "read")), described.schema)
@@ -182,7 +194,7 @@ class Walker:
     async def write(self, path: str, instrument: str, attribute: str, value: Any) -> Any:
         """Set an attribute, as a durable step; answers the value read back."""
         ask = Ask(path, instrument, WRITE + attribute, {"value": plain(value)}, "absolute")
-        described = self._instruments.instrument(instrument).description.attributes.get(attribute)
+        described = (await self.description(instrument)).attributes.get(attribute)
         return hand_out(*await self._step(ask), described.schema if described else None)
 
     async def save(self, path: str, row: Mapping[str, Any]) -> None:
@@ -244,7 +256,7 @@ class Walker:
         try:
             invocation = await self._perform(step, ask)
         except UnreachableError as error:
-            await self._until_reachable(step, error)
+            await self._until_reachable(step.instrument, error)
         except (BusyError, StorageError) as error:  # nothing moved, and it may be free again at any moment
             await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
         except RefusedError as error:
@@ -259,7 +271,7 @@ class Walker:
             self._live.pop(step.invocation, None)
 
     async def _perform(self, step: Step, ask: Ask) -> Invocation:
-        client = self._instruments.instrument(step.instrument)
+        client = await self._instruments.instrument(step.instrument)
         if ask.action.startswith(READ):
             reading = await client.read(ask.action.removeprefix(READ))
             return _as_invocation(step, ask, reading.value)
@@ -278,9 +290,9 @@ class Walker:
             await self._send(step, ask, "answered", fresh)  # harmless to do again
             return
         try:
-            found = await self._instruments.instrument(step.instrument).find(step.invocation)
+            found = await (await self._instruments.instrument(step.instrument)).find(step.invocation)
         except UnreachableError as error:
-            await self._until_reachable(step, error)
+            await self._until_reachable(step.instrument, error)
             return
         decision = engine.settle(step, found)
         match decision:
@@ -296,7 +308,7 @@ class Walker:
     async def _end(self, step: Step, ended: Invocation, origin: str, fresh: dict[str, Any]) -> None:
         if ended.state in ("interrupted", "cannot tell"):
             return  # it died while we waited; the next turn of the loop inquires and decides
-        stored = await self._store(step, ended)
+        stored = await self._store(step, ended, await self._result_schema(step))
         fresh[step.invocation] = ended.result
         times = {"started": isoformat(ended.started or now()), "ended": isoformat(ended.ended or now())}
         body = {"path": step.path, "invocation": step.invocation, "state": ended.state, "origin": origin, **times}
@@ -310,17 +322,17 @@ class Walker:
         body = {"path": step.path, "invocation": step.invocation, "state": state, "origin": "entered"}
         await self._append([("ended", {**body, "result": value, "error": None, "started": time, "ended": time})])
 
-    async def _store(self, step: Step, ended: Invocation) -> Any:
+    async def _store(self, step: Step, ended: Invocation, schema: Mapping[str, Any]) -> Any:
         """The result's stored form, its arrays on disk."""
         live = self._live.get(step.invocation)
         if live is not None:
-            return await self._keeping(lambda: self._record.settle(live[0], ended.result, self._result_schema(step)))
+            return await self._keeping(lambda: self._record.settle(live[0], ended.result, schema))
         if not _holds_array(ended.result):
-            return self._record.put(step.path, ended.result, self._result_schema(step))
-        return await self._keeping(lambda: self._record.put(step.path, ended.result, self._result_schema(step)))
+            return self._record.put(step.path, ended.result, schema)
+        return await self._keeping(lambda: self._record.put(step.path, ended.result, schema))
 
-    def _result_schema(self, step: Step) -> Mapping[str, Any] | None:
-        description = self._instruments.instrument(step.instrument).description
+    async def _result_schema(self, step: Step) -> Mapping[str, Any]:
+        description = await self.description(step.instrument)
         if step.action.startswith((READ, WRITE)):
             return description.attributes[step.action.split(" ", 1)[1]].schema
         return description.actions[step.action].result
@@ -384,11 +396,10 @@ class Walker:
         finally:
             await self._turn.taken()
 
-    async def _until_reachable(self, step: Step, error: UnreachableError) -> None:
-        client = self._instruments.instrument(step.instrument)
-        await self._held_up(f"{step.instrument} does not answer: {error.detail}", client.reachable())
+    async def _until_reachable(self, instrument: str, error: UnreachableError) -> None:
+        await self._held_up(f"{instrument} does not answer: {error.detail}", self._instruments.reachable(instrument))
 
-    async def _held_up(self, reason: str, until: Coroutine[Any, Any, None]) -> None:
+    async def _held_up(self, reason: str, until: Coroutine[Any, Any, object]) -> None:
         """Wait for something outside, saying why; an abort ends the waiting."""
         self.trouble = reason
         self._tell_run()
