@@ -1,4 +1,4 @@
-"""The queue and the records over HTTP. Routes translate; what they ask for is decided in `queue`, `worker` and `catalog`.
+"""The queue and the records over HTTP. Routes translate; the deciding is done in `queue`, `worker` and `catalog`.
 
 Answers are JSON by `labretto.instrument.codec`, errors problem details by the app that includes these routes.
 """

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Header, Response
 
-from labretto.errors import BusyError, ConflictError, LabError, NoStopError, from_problem
+from labretto.errors import BusyError, ConflictError, LabError, NoStopError, NotFoundError, from_problem
 from labretto.instrument.invocation import Invocation
 from labretto.network.client import Instrument
 from labretto.orchestrator.api import Actor, answer
@@ -25,10 +25,7 @@ class WatchedInstruments(LabInstruments, Protocol):
     """The instruments of a lab, with how they are."""
 
     def status(self) -> list[dict[str, Any]]:
-        """Each instrument's name, status, reason and address."""
-
-    def instrument(self, name: str) -> Instrument:
-        """The connected client."""
+        """Each instrument's name, state, reason and address."""
 
 
 def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrator) -> APIRouter:
@@ -36,9 +33,9 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
     router = APIRouter(prefix="/api", tags=["instruments"])
     described = instruments.descriptions
 
-    def for_people(name: str, asked: str) -> Instrument:
+    async def for_people(name: str, asked: str) -> Instrument:
         """The instrument, if a person may act on it now."""
-        client = instruments.instrument(name)
+        client = await instruments.instrument(name)
         if orchestrator.halted:
             raise ConflictError(f"The lab is halted; {asked} was refused.", way_out="Reset the halt first.")
         if run := orchestrator.user_of(name):
@@ -53,22 +50,23 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
 
     @router.get("/instruments/{name}")
     async def show(name: str) -> Response:
-        instruments.instrument(name)
-        one = next(one for one in instruments.status() if one["name"] == name)
+        one = next((one for one in instruments.status() if one["name"] == name), None)
+        if one is None:
+            raise NotFoundError(f"The lab has no instrument {name[:80]!r}.", way_out="GET /api/instruments lists them.")
         return answer({**one, "description": described().get(name)})
 
     @router.get("/instruments/{name}/attributes")
     async def read_all(name: str) -> Response:
-        readings = await instruments.instrument(name).read_all()
+        readings = await (await instruments.instrument(name)).read_all()
         return answer({attribute: reading.as_dict() for attribute, reading in readings.items()})
 
     @router.get("/instruments/{name}/attributes/{attribute}")
     async def read(name: str, attribute: str) -> Response:
-        return answer((await instruments.instrument(name).read(attribute)).as_dict())
+        return answer((await (await instruments.instrument(name)).read(attribute)).as_dict())
 
     @router.put("/instruments/{name}/attributes/{attribute}")
     async def write(name: str, attribute: str, value: Annotated[Any, Body(embed=True)]) -> Response:
-        client = for_people(name, f"setting {name}.{attribute}")
+        client = await for_people(name, f"setting {name}.{attribute}")
         return answer((await client.write(attribute, value)).as_dict())
 
     @router.post("/instruments/{name}/actions/{action}")
@@ -79,7 +77,7 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
         actor: Actor = None,
         prefer: Annotated[str, Header()] = "",
     ) -> Response:
-        client = for_people(name, f"{name}.{action}")
+        client = await for_people(name, f"{name}.{action}")
         wait = "respond-async" not in prefer
         invocation = await client.invoke(action, parameters or {}, actor=actor or "a person at the hub", wait=wait)
         if invocation.state == "failed":
@@ -88,15 +86,15 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
 
     @router.get("/instruments/{name}/invocations/{identity}")
     async def find(name: str, identity: str) -> Response:
-        return answer((await instruments.instrument(name).find(identity)).as_dict())
+        return answer((await (await instruments.instrument(name)).find(identity)).as_dict())
 
     @router.delete("/instruments/{name}/invocations/{identity}", status_code=202)
     async def cancel(name: str, identity: str) -> Response:
-        return answer((await instruments.instrument(name).cancel(identity)).as_dict(), 202)
+        return answer((await (await instruments.instrument(name)).cancel(identity)).as_dict(), 202)
 
     @router.post("/instruments/{name}/stop")
     async def stop(name: str) -> Response:
-        return answer(await _stop(name, instruments.instrument(name)))
+        return answer(await _stop(name, instruments))
 
     @router.get("/halt")
     async def halted() -> Response:
@@ -106,7 +104,7 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
     async def halt(actor: Actor = None) -> Response:
         orchestrator.halt(actor)
         names = [one["name"] for one in instruments.status()]
-        stopped = await asyncio.gather(*(_stop_named(instruments, name) for name in names))
+        stopped = await asyncio.gather(*(_stop(name, instruments) for name in names))
         return answer({"halted": True, "stopped": stopped})
 
     @router.post("/halt/reset")
@@ -117,17 +115,13 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
     return router
 
 
-async def _stop_named(instruments: WatchedInstruments, name: str) -> dict[str, Any]:
-    try:
-        return await _stop(name, instruments.instrument(name))
-    except LabError as error:
-        return {"instrument": name, "stopped": False, "detail": str(error)}
-
-
-async def _stop(name: str, client: Instrument) -> dict[str, Any]:
+async def _stop(name: str, instruments: WatchedInstruments) -> dict[str, Any]:
     """What came of a stop, in words; never a success for doing nothing."""
     try:
-        outcome: Mapping[str, Any] = await asyncio.wait_for(client.stop(), STOP_WITHIN)
+        async with asyncio.timeout(STOP_WITHIN):
+            outcome: Mapping[str, Any] = await (await instruments.instrument(name)).stop()
+    except NotFoundError:
+        raise
     except NoStopError as error:
         return {"instrument": name, "stopped": False, "no_software_stop": True, "detail": error.detail}
     except TimeoutError:
