@@ -6,7 +6,13 @@ where numpy is missing an array that arrives becomes nested lists. Nothing is ev
 
 from __future__ import annotations
 
+import math
+import re
+import struct
+from collections import deque
+from collections.abc import Mapping
 from enum import Enum
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -46,13 +52,27 @@ def decode(data: bytes | memoryview) -> Any:
     """
     try:
         return _UNPACK.decode(data)
-    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError, struct.error) as error:
         raise InvalidError(f"The message is not msgpack: {error}.") from error
+
+
+def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    """A msgpack decoder for values of one type (a `msgspec.Struct`, say) whose `Any` fields may hold arrays."""
+    return msgspec.msgpack.Decoder(kind, ext_hook=_unpack)
 
 
 def encode_json(value: Any) -> bytes:
     """`value` as JSON: arrays as nested lists, NaN and infinities as null, bytes as base64, times as ISO 8601."""
-    return _encode(_JSON, value)
+    try:
+        return _encode(_JSON, value)
+    except CannotEncodeError:  # what msgpack took, JSON must take: it has no keys but text
+        return _encode(_JSON, _with_text_as_keys(value))
+
+
+def _with_text_as_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): _with_text_as_keys(item) for key, item in value.items()}
+    return [_with_text_as_keys(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def decode_json(data: bytes | str) -> Any:
@@ -72,13 +92,29 @@ def decode_json(data: bytes | str) -> Any:
 def _encode(encoder: msgspec.msgpack.Encoder | msgspec.json.Encoder, value: Any) -> bytes:
     try:
         return encoder.encode(value)
-    except (NotImplementedError, OverflowError, RecursionError, UnicodeEncodeError) as error:
+    except Exception as error:
+        # Anything: a foreign object runs its own code when it is asked what it is.
+        deep = isinstance(error, RecursionError)
+        detail = "The value is nested too deeply, or in itself." if deep else str(error) or type(error).__name__
         raise CannotEncodeError(
-            str(error) or "The value is nested too deeply.",
+            detail,
             way_out="Return numbers, text, bytes, times, arrays, or lists and dictionaries of them.",
         ) from error
-    except TypeError as error:
-        raise CannotEncodeError(f"{error}.", way_out="Use text as the keys of a dictionary.") from error
+
+
+def settled(value: Any) -> Any:
+    """`value` as it arrives on the other side of a wire, sharing nothing with what it came from.
+
+    A driver may go on writing into the list or the frame buffer that it answered; who was answered must not see that.
+
+    Raises:
+        CannotEncodeError: no wire can carry it.
+    """
+    if value is None or type(value) in (bool, float):
+        return value
+    if type(value).__module__ == "numpy" and value.shape != () and value.dtype.kind in "biufc":
+        return value.copy()  # as exact as the way through bytes, and a third of its time
+    return decode(encode(value))
 
 
 def is_array(value: Any) -> bool:
@@ -92,44 +128,67 @@ def _plain(value: Any) -> Any:
         return _scalar(value)
     if isinstance(value, pydantic.BaseModel):
         return value.model_dump()
-    if isinstance(value, set | frozenset | range):
+    if isinstance(value, set | frozenset | range | deque):
         return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, float):
-        return float(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, str):
+    for plain in (float, int, str):
+        if isinstance(value, plain):
+            return plain(value)
+    if isinstance(value, PurePath):
         return str(value)
     raise NotImplementedError(f"A value of type {type(value).__module__}.{type(value).__qualname__} cannot be sent.")
 
 
 def _scalar(value: Any) -> Any:
-    plain = value.item()
-    if isinstance(plain, complex):
-        raise NotImplementedError("A complex number cannot be sent; send its real and imaginary part.")
-    return plain
-
-
-def _check_dtype(value: Any) -> str:
+    """A numpy scalar, or an array without axes, as a plain number, text or time."""
     kind = value.dtype.kind
+    if kind == "f":
+        return float(value)
+    if kind == "M":
+        # As microseconds: numpy answers a bare integer for what it counts in nanoseconds.
+        return value.astype("datetime64[us]").item()
+    if kind == "m":
+        return value.astype("timedelta64[us]").item()
+    if kind == "c":
+        raise NotImplementedError("A complex number cannot be sent; send its real and imaginary part.")
+    if kind not in "biuUS":
+        raise NotImplementedError(f"A value of dtype {value.dtype} cannot be sent.")
+    return value.item()
+
+
+def _numbers(value: Any) -> Any:
+    """An array that every wire carries: of numbers or booleans; what is masked becomes NaN."""
+    if hasattr(value, "filled"):
+        value = value.astype(float).filled(float("nan"))
+    kind, size = value.dtype.kind, value.dtype.itemsize
     if kind not in "biufc":
         raise NotImplementedError(f"An array of dtype {value.dtype} cannot be sent; use numbers or booleans.")
-    return str(value.dtype.str)
+    if (kind, size) in _TOO_LONG:
+        return value.astype(_TOO_LONG[kind, size])
+    return value
+
+
+_TOO_LONG = {("f", 16): "<f8", ("f", 12): "<f8", ("c", 32): "<c16", ("c", 24): "<c16"}
+"""Numbers whose bytes mean something else on another machine → what is sent instead."""
 
 
 def _pack(value: Any) -> Any:
     if is_array(value) and value.shape != ():
-        dtype = _check_dtype(value)
-        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode([dtype, list(value.shape), value.tobytes()]))
+        array = _numbers(value)
+        raw = [array.dtype.str, list(array.shape), array.tobytes()]
+        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(raw))
     return _plain(value)
 
 
 def _listed(value: Any) -> Any:
     if is_array(value) and value.shape != ():
-        _check_dtype(value)
-        return value.tolist()
+        array = _numbers(value)
+        if array.dtype.kind == "c":
+            return {"real": array.real.tolist(), "imag": array.imag.tolist()}
+        return array.tolist()
     return _plain(value)
 
 
@@ -137,34 +196,45 @@ def _unpack(code: int, data: memoryview) -> Any:
     if code != _ARRAY:
         raise ValueError(f"unknown extension type {code}")
     dtype, shape, raw = msgspec.msgpack.decode(data, type=tuple[str, list[int], bytes])
+    if not _DTYPE.fullmatch(dtype) or any(length < 0 for length in shape):
+        raise ValueError(f"an array of dtype {dtype[:20]!r} and shape {shape[:9]} is not accepted")
     try:
         import numpy as np
     except ImportError:
         return _nested(dtype, shape, raw)
-    kind = np.dtype(dtype)
-    if kind.kind not in "biufc":
-        raise ValueError(f"an array of dtype {dtype} is not accepted")
-    return np.frombuffer(raw, kind).reshape(shape).copy()
+    return np.frombuffer(raw, np.dtype(dtype)).reshape(shape).copy()
+
+
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16))")
+"""Arrays of these are accepted: numbers of which every machine knows the bytes."""
+
+_FORMATS = {
+    "b1": "?",
+    "i1": "b",
+    "i2": "h",
+    "i4": "i",
+    "i8": "q",
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+    "f2": "e",
+    "f4": "f",
+    "f8": "d",
+}
+"""dtype → letter of the module `struct`."""
 
 
 def _nested(dtype: str, shape: list[int], raw: bytes) -> Any:
-    formats = {
-        "f8": "d",
-        "f4": "f",
-        "i8": "q",
-        "i4": "i",
-        "i2": "h",
-        "i1": "b",
-        "u8": "Q",
-        "u4": "I",
-        "u2": "H",
-        "u1": "B",
-        "b1": "?",
-    }
-    flat: Any = memoryview(raw).cast(formats[dtype.lstrip("<>|=")])  # type: ignore[call-overload]
-    values = flat.tolist()
-    for length in reversed(shape[1:]):
-        values = [values[i : i + length] for i in range(0, len(values), length)] if length else []
+    """The array as nested lists, where there is no numpy."""
+    letter = _FORMATS.get(dtype.lstrip("<>|="))
+    if letter is None:
+        raise ValueError(f"an array of dtype {dtype} needs numpy, which is not installed here")
+    order = ">" if dtype.startswith(">") else "<"
+    values: list[Any] = list(struct.unpack(f"{order}{math.prod(shape)}{letter}", raw))
+    for axis in range(len(shape) - 1, 0, -1):
+        length = shape[axis]
+        values = [values[i * length : (i + 1) * length] for i in range(math.prod(shape[:axis]))]
     return values
 
 
