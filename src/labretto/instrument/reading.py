@@ -6,7 +6,7 @@ unit on the way from an action's result to a record; arithmetic with them gives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -51,21 +51,12 @@ class Reading:
         return cls(body["value"], body.get("unit"), time, body.get("status", "ok"), body.get("detail"))
 
     def __str__(self) -> str:
-        value = (
-            self.value
-            if isinstance(self.value, str | None)
-            else f"{self.value:.6g}"
-            if _is_number(self.value)
-            else self.value
-        )
+        # An integer is shown whole: the last digits of an encoder's count are not noise.
+        value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
         return f"{value}{f' {self.unit}' if self.unit else ''}"
 
     def __repr__(self) -> str:
         return f"Reading({self}, {self.time:%Y-%m-%d %H:%M:%S}Z, {self.status})"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class Quantity(float):
@@ -89,18 +80,40 @@ class Quantity(float):
 def with_units(value: Any, schema: Mapping[str, Any] | None) -> Any:
     """`value` with the units that a JSON schema of ours names at each place; the rest as it was.
 
-    Arrays (numpy) become `labretto.instrument.arrays.UnitArray`, floats become `Quantity`.
+    Arrays (numpy) become `labretto.instrument.arrays.UnitArray`, numbers become `Quantity` (integers only where the
+    schema says "number": a count stays a count).
     """
-    if not schema:
+    if not isinstance(schema, Mapping):  # none, or `true`, which says nothing
         return value
-    unit = schema.get("unit")
     if isinstance(value, dict):
-        fields = schema.get("properties", {})
-        return {key: with_units(item, fields.get(key)) for key, item in value.items()}
-    if isinstance(value, list) and "items" in schema:
-        return [with_units(item, schema["items"]) for item in value]
+        fields, others = schema.get("properties", {}), schema.get("additionalProperties")
+        return {key: with_units(item, fields.get(key, others)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return _list_with_units(value, schema)
     if hasattr(value, "dtype") and hasattr(value, "shape"):
-        from labretto.instrument.arrays import UnitArray
+        return _array(value, schema)
+    return _quantity(value, schema)
 
-        return UnitArray(value, unit=unit or schema.get("items", {}).get("unit"), dims=schema.get("dims"))
-    return Quantity(value, unit) if unit and isinstance(value, float) else value
+
+def _list_with_units(value: Sequence[Any], schema: Mapping[str, Any]) -> Any:
+    if schema.get("dims"):
+        return _array(value, schema)  # an array that came through JSON, or from a host without numpy
+    first = schema.get("prefixItems", [])
+    rest = schema.get("items")
+    return [with_units(item, first[i] if i < len(first) else rest) for i, item in enumerate(value)]
+
+
+def _array(value: Any, schema: Mapping[str, Any]) -> Any:
+    try:
+        from labretto.instrument.arrays import UnitArray
+    except ImportError:  # an instrument's side without numpy: lists stay lists
+        return value
+    items = schema.get("items") or {}
+    array = UnitArray(value, unit=schema.get("unit") or items.get("unit"), dims=schema.get("dims"))
+    return array if array.dtype.kind in "biufc" else value
+
+
+def _quantity(value: Any, schema: Mapping[str, Any]) -> Any:
+    unit = schema.get("unit")
+    whole = isinstance(value, int) and not isinstance(value, bool) and schema.get("type") != "integer"
+    return Quantity(value, unit) if unit and (whole or isinstance(value, float)) else value
