@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from labretto.errors import InvalidError
@@ -28,6 +28,10 @@ HARMLESS: frozenset[str] = frozenset({"read", "absolute"})
 """Effects that may be sent again by a machine after an interruption."""
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MILLISECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): its first 48 bits are the milliseconds since 1970, so ids sort by birth."""
     milliseconds = time.time_ns() // 1_000_000
@@ -40,16 +44,19 @@ def new_id() -> str:
 def born(identity: str) -> datetime | None:
     """When a UUIDv7 was made; None for an id that does not say."""
     parsed = uuid.UUID(identity)
-    return datetime.fromtimestamp((parsed.int >> 80) / 1000, UTC) if parsed.version == 7 else None
+    milliseconds = parsed.int >> 80
+    if parsed.version != 7 or milliseconds > _LAST_MILLISECOND:
+        return None
+    return _EPOCH + timedelta(milliseconds=milliseconds)  # exactly; a float of seconds would round
 
 
 def check_id(identity: str) -> str:
     """`identity` in its canonical spelling; `InvalidError` if it is no UUID."""
     try:
         return str(uuid.UUID(identity))
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):  # the last two: what came is no text
         raise InvalidError(
-            f"The invocation id {identity[:80]!r} is not a UUID.",
+            f"The invocation id {repr(identity)[:80]} is not a UUID.",
             way_out="Send a UUIDv7, or POST without an id and let the host make one.",
         ) from None
 
