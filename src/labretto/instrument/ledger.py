@@ -12,12 +12,13 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from labretto import sqlite
-from labretto.errors import InterruptedActionError
+from labretto.errors import ConflictError, InterruptedActionError, LabError, StorageError
 from labretto.instrument import codec
 from labretto.instrument.invocation import HARMLESS, Invocation, State, born, new_id
 from labretto.instrument.reading import isoformat, now
@@ -43,39 +44,65 @@ class Ledger:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self.closed = False
         self._connection = sqlite.connect(path) if path else _in_memory()
         self._lock = threading.Lock()
+        try:
+            self._open()
+            # A reader of its own: who asks for an id does not wait while a start is flushed to the disk.
+            self._reader = sqlite.connect(path, read_only=True) if path else self._connection
+        except LabError:
+            self._connection.close()
+            raise
+        self._reading = threading.Lock() if path else self._lock
+
+    def _open(self) -> None:
         with self._writing():
             self._connection.executescript(_SCHEMA)
         self.birth = self._remember("birth", new_id())
-        self._since = datetime.fromisoformat(self._remember("since", isoformat(now())))
+        self._remember("since", isoformat(now()))
         self.lease = int(self._remember("lease", "0"))
         self._interrupt_what_was_running()
         self._forget_the_oldest()
+        self._since = datetime.fromisoformat(self._remember("since", ""))
 
     def begin(self, invocation: Invocation) -> None:
-        """Write *accepted* and *started*. When this returns, the driver may be called."""
+        """Write *accepted* and *started*. When this returns, the driver may be called.
+
+        Raises:
+            StorageError: it cannot be written; nothing was.
+            ConflictError: the id is here already.
+        """
         start = codec.encode({**invocation.as_dict(), "parameters": None})
         row = (invocation.id, "running", codec.encode_sorted(dict(invocation.parameters)), start)
         with self._writing(flush=invocation.effect not in HARMLESS):
             self._connection.execute("INSERT INTO invocations (id, state, parameters, start) VALUES (?, ?, ?, ?)", row)
 
-    def end(self, invocation: Invocation) -> None:
+    def end(self, invocation: Invocation) -> Invocation:
         """Write the end with the result or the error. When this returns, the answer may leave.
+
+        Returns:
+            The invocation as it is kept, the result in plain values: the first answer is what every later one will be.
 
         Raises:
             CannotEncodeError: the result cannot be kept; nothing was written.
+            StorageError: the disk does not take it; nothing was written.
         """
         body = invocation.as_dict()
         ending = codec.encode({name: body[name] for name in ("state", "ended", "result", "error")})
         with self._writing():
             sql = "UPDATE invocations SET state = ?, ending = ? WHERE id = ?"
             self._connection.execute(sql, (invocation.state, ending, invocation.id))
+        kept = codec.decode(ending)
+        return replace(invocation, result=kept["result"], error=kept["error"])
 
     def find(self, identity: str) -> Invocation | None:
         """What is remembered of `identity`; None if nothing is."""
-        with self._lock:
-            row = self._connection.execute("SELECT * FROM invocations WHERE id = ?", (identity,)).fetchone()
+        with self._reading:
+            try:
+                row = self._reader.execute("SELECT * FROM invocations WHERE id = ?", (identity,)).fetchone()
+            except sqlite3.Error as error:
+                raise self._storage_error(error) from error
         return _invocation(row) if row else None
 
     def absent(self, identity: str) -> State:
@@ -92,8 +119,11 @@ class Ledger:
         self.lease = number
 
     def close(self) -> None:
-        """Close the file."""
-        self._connection.close()
+        """Close the file; a second call does nothing."""
+        with self._reading, self._lock if self._reading is not self._lock else contextlib.nullcontext():
+            self.closed = True
+            self._reader.close()
+            self._connection.close()
 
     def _remember(self, name: str, value: str) -> str:
         with self._writing():
@@ -111,26 +141,49 @@ class Ledger:
             self.end(invocation.end("interrupted", now(), error=error.problem()))
 
     def _forget_the_oldest(self) -> None:
-        cut = self._connection.execute(
-            "SELECT id FROM invocations ORDER BY id DESC LIMIT 1 OFFSET ?", (KEPT,)
-        ).fetchone()
+        sql = "SELECT id FROM invocations WHERE state != 'running' ORDER BY id DESC LIMIT 1 OFFSET ?"
+        cut = self._connection.execute(sql, (KEPT,)).fetchone()
         if cut is None:
             return
-        with self._writing():
+        # An id knows its birth to the millisecond only: the whole one in which the last forgotten id was made counts
+        # as forgotten. And what this file did not know before, it does not know because it forgets more.
+        since = (born(cut["id"]) or now()) + timedelta(milliseconds=1)
+        since = max(since, datetime.fromisoformat(self._remember("since", "")))
+        with self._writing():  # both or neither: who is forgotten must not be taken for one who never arrived
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("UPDATE memory SET value = ? WHERE name = 'since'", (isoformat(since),))
             self._connection.execute("DELETE FROM invocations WHERE id <= ? AND state != 'running'", (cut["id"],))
-            self._connection.execute(
-                "UPDATE memory SET value = ? WHERE name = 'since'", (isoformat(born(cut["id"]) or now()),)
-            )
+            self._connection.execute("COMMIT")
 
     @contextlib.contextmanager
     def _writing(self, *, flush: bool = False) -> Iterator[None]:
-        """One statement, one commit, under the lock; a database error says what it means for the one who asked."""
+        """One commit under the lock; a database error says what it means for the one who asked."""
         with self._lock:
             try:
                 self._connection.execute(f"PRAGMA synchronous={'FULL' if flush else 'NORMAL'}")
                 yield
             except sqlite3.Error as error:
-                raise sqlite.storage_error(self.path or Path("memory"), error) from error
+                if not self.closed and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise self._meaning(error) from error
+            except OverflowError as error:  # a value of more than 2 GB, which Python itself does not hand over
+                raise _too_large(error) from error
+
+    def _meaning(self, error: sqlite3.Error) -> LabError:
+        if isinstance(error, sqlite3.DataError):
+            return _too_large(error)
+        if isinstance(error, sqlite3.IntegrityError):
+            return ConflictError("This invocation id is in the ledger already.", way_out="Ask for it instead.")
+        return self._storage_error(error)
+
+    def _storage_error(self, error: sqlite3.Error) -> StorageError:
+        return sqlite.storage_error(self.path or Path("the ledger in memory"), error)
+
+
+def _too_large(error: Exception) -> codec.CannotEncodeError:
+    return codec.CannotEncodeError(
+        f"It is too large for the ledger ({error}).", way_out="Save it to a file and answer the file's name."
+    )
 
 
 def _in_memory() -> sqlite3.Connection:
