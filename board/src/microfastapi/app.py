@@ -1,0 +1,377 @@
+"""`MicroFastApi`: the table of routes, and the loop that serves it.
+
+What a handler's parameters are is learnt once, in `prepare` (by `signature`, which then leaves the memory again). Everything
+that not every board needs (files, documentation, the instrument contract) is a module of its own, imported when it is asked for.
+"""
+
+import asyncio
+import gc
+import sys
+
+from .parameters import gather
+from .port import MICROPYTHON, listen, readable, spawn, trace, wait
+from .request import unquote
+from .response import HTTPException
+from .server import FULL, LIMITS, Connection
+
+_METHODS = (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")
+
+
+class Route:
+    """One operation: a method, a path, the function that answers, and what is known of its parameters."""
+
+    def __init__(self, method: str, path: str, handler, spec: dict):
+        self.method = method.encode()
+        self.path = path
+        self.written = path  # as it stands in the source
+        self.handler = handler
+        self.status = spec.pop("status_code", 200)
+        self.raw = spec.pop("raw", False)  # the handler reads the body itself
+        self.open = spec.pop("open", False)  # needs no token
+        self.hidden = spec.pop("hidden", False)  # is not in the documentation
+        self.spec = spec
+        self.parameters = None  # not learnt yet
+        self.summary = ""
+        self.needs = True
+
+    def call(self, request):
+        result = self.handler(**gather(self.parameters, request)) if self.parameters else self.handler()
+        return result if self.status == 200 else (result, self.status)
+
+
+class MicroFastApi:
+    """A web application on a microcontroller.
+
+    Args:
+        ip, mac: as `Wifi` knows them; shown by `print(app)`, nothing else depends on them.
+        token: who changes something must send `Authorization: Bearer <token>`; with `guard_reads` who reads, too.
+        safe: called with nothing when the board starts and when serving ends, to bring the hardware to rest.
+        wifi: a `Wifi` to be kept connected.
+        watchdog: milliseconds after which the board resets if the loop stands still.
+    """
+
+    def __init__(
+        self,
+        ip: "str | None" = None,
+        port: int = 80,
+        mac: "str | None" = None,
+        *,
+        title: str = "MicroFastApi",
+        version: str = "0.1.0",
+        token: "str | None" = None,
+        guard_reads: bool = False,
+        safe=None,
+        wifi=None,
+        watchdog: int = 0,
+        docs: bool = True,
+        connections: int = 4,
+        head_limit: int = 1024,
+        body_limit: int = 4096,
+    ):
+        self.ip = ip or (wifi.ip if wifi else None)
+        self.mac = mac or (wifi.mac if wifi else None)
+        self.port = port
+        self.title = title
+        self.version = version
+        self.token = token
+        self.guard_reads = guard_reads
+        self.safe = safe
+        self.wifi = wifi
+        self.watchdog = watchdog
+        self.docs = docs
+        self.most = connections
+        self.head_limit = head_limit
+        self.body_limit = body_limit
+        self.limits = LIMITS
+        self.beat = 0
+        self.beat_milliseconds = 1000
+        self.all = []  # every Route, as registered
+        self.table = {}  # b"GET /path" -> Route
+        self.patterns = []  # (segments, Route) of paths with parameters
+        self.connections = []
+        self.buffers = []  # of closed connections, to be used again
+        self.log = []  # the last faults, newest last
+        self.errors = 0
+        self.preparations = []  # called with nothing when the routes are prepared
+        self._lock = None
+
+    # Registering
+
+    def route(self, method: str, path: str, **spec):
+        """Decorator: the function answers `method` on `path`. Keyword arguments say parameters: `q=str`, `n=Query(int, ge=0)`."""
+
+        def register(handler):
+            self.all.append(Route(method, path, handler, spec))
+            return handler
+
+        return register
+
+    def get(self, path: str, **spec):
+        return self.route("GET", path, **spec)
+
+    def post(self, path: str, **spec):
+        return self.route("POST", path, **spec)
+
+    def put(self, path: str, **spec):
+        return self.route("PUT", path, **spec)
+
+    def patch(self, path: str, **spec):
+        return self.route("PATCH", path, **spec)
+
+    def delete(self, path: str, **spec):
+        return self.route("DELETE", path, **spec)
+
+    def include(self, app: "MicroFastApi", prefix: str = "") -> None:
+        """Takes over the routes of another application, below `prefix`."""
+        for route in app.all:
+            route.path = prefix + route.path
+            self.all.append(route)
+
+    def instrument(self, driver, name: "str | None" = None, **facts):
+        """Offers `driver` (an object of any class) as an instrument: its attributes, actions and stop. See `instrument.mount`."""
+        from .instrument import mount
+
+        return mount(self, driver, name, **facts)
+
+    def files(self, path: str, folder: str) -> None:
+        """Serves the files of a folder below `path`."""
+        from .files import serve
+
+        serve(self, path, folder)
+
+    def updates(self, folder: str = ".") -> None:
+        """Takes new files by `PUT /files/{name}`; only with a token."""
+        from .update import accept
+
+        accept(self, folder)
+
+    @property
+    def routes(self) -> dict:
+        """Path -> function; where a path has several methods, the others stand under `"POST /path"` and so on."""
+        answer = {}
+        for route in self.all:
+            if not route.hidden:
+                key = route.path
+                answer[route.method.decode() + " " + key if key in answer else key] = route.handler
+        return answer
+
+    @property
+    def address(self) -> str:
+        return "http://" + (self.ip or "127.0.0.1") + ("" if self.port == 80 else ":%d" % self.port)
+
+    def __str__(self) -> str:
+        return "%s at %s (MAC %s)\nOpen %s/docs" % (self.title, self.ip, self.mac, self.address)
+
+    # Preparing
+
+    def add(self, method: str, path: str, handler, *parameters, **spec) -> None:
+        """Registers a route of our own, whose parameters need not be learnt."""
+        route = Route(method, path, handler, spec)
+        route.parameters = parameters
+        self.all.append(route)
+
+    def prepare(self) -> None:
+        """Learns the parameters of all handlers and fills the tables; one that stays unknown is an error that names the cure."""
+        if self.table or self.patterns:
+            return
+        from .signature import learn
+
+        if self.docs:
+            self._document()
+        for preparation in self.preparations:
+            preparation()
+        for route in self.all:
+            if route.parameters is None:
+                learn(route)
+            route.needs = bool(route.parameters or route.raw or route.status != 200 or self.guards(route))
+            if "{" in route.path:
+                self.patterns.append(([_segment(part) for part in route.path[1:].split("/")], route))
+            else:
+                self.table.setdefault(route.method + b" " + route.path.encode(), route)
+        if MICROPYTHON:  # the reader has done its work; its memory is worth more
+            del sys.modules["microfastapi.signature"], sys.modules["microfastapi"].signature
+            gc.collect()
+
+    def _document(self) -> None:
+        def openapi():
+            from .openapi import document
+
+            return document(self)
+
+        def docs():
+            from .openapi import page
+
+            return page()
+
+        self.add("GET", "/openapi.json", openapi, hidden=True)
+        self.add("GET", "/docs", docs, hidden=True)
+
+    def guards(self, route: Route) -> bool:
+        return bool(self.token) and not route.open and (self.guard_reads or route.method != b"GET")
+
+    # Answering
+
+    def find(self, request) -> Route:
+        """The route for a request; 404, 405 or 401 where there is none for this client."""
+        method = b"GET" if request.method == b"HEAD" else request.method
+        path = request.raw_path
+        route = self.table.get(method + b" " + path) or self._match(method, request)
+        if not route:
+            other = path[:-1] if path[-1:] == b"/" else path + b"/"
+            route = self.table.get(method + b" " + other)
+            if not route:
+                raise self._no_route(path)
+        if self.token and self.guards(route):
+            self._authorise(request)
+        return route
+
+    def _match(self, method: bytes, request):
+        pieces = request.raw_path[1:].split(b"/")
+        for pattern, route in self.patterns:
+            if route.method == method:
+                parts = _fit(pattern, pieces)
+                if parts is not None:
+                    request.parts = parts
+                    return route
+        return None
+
+    def _no_route(self, path: bytes) -> HTTPException:
+        pieces = path[1:].split(b"/")
+        allowed = [method for method in _METHODS if method + b" " + path in self.table]
+        allowed += [route.method for pattern, route in self.patterns if _fit(pattern, pieces) is not None]
+        if allowed:
+            return HTTPException(405, headers={"Allow": b", ".join(allowed).decode()})
+        return HTTPException(404, "nothing is at this path; /docs lists what there is" if self.docs else "")
+
+    def _authorise(self, request) -> None:
+        """Compares the bearer token without stopping at the first difference, so that time tells nothing."""
+        given = request.header("authorization", "").encode()
+        wanted = b"Bearer " + self.token.encode()
+        difference = len(given) ^ len(wanted)
+        for at in range(len(wanted)):
+            difference |= wanted[at] ^ (given[at] if at < len(given) else 0)
+        if difference:
+            raise HTTPException(401, "send the header Authorization: Bearer <token>", {"WWW-Authenticate": "Bearer"})
+
+    def report(self, error: BaseException) -> None:
+        """Keeps the last faults for people; the loop goes on."""
+        self.errors += 1
+        text = trace(error)[-400:]
+        self.log.append(text)
+        if len(self.log) > 8:
+            self.log.pop(0)
+        print(text)
+
+    # Serving
+
+    def admit(self, sock) -> None:
+        """Takes a new client; where the house is full, the one that has been idle for longest makes room."""
+        if len(self.connections) >= self.most:
+            idlest = self.connections[0]
+            for connection in self.connections:
+                if (connection.phase, connection.since) < (idlest.phase, idlest.since):
+                    idlest = connection
+            if idlest.busy():
+                sock.send(FULL)
+                sock.close()
+                return
+            idlest.dismiss()
+        connection = Connection(self, sock)
+        self.connections.append(connection)
+        connection.task = spawn(connection.serve())
+
+    async def serve(self, host: str = "0.0.0.0") -> None:  # noqa: S104  a board is there to be reached
+        """Serves until cancelled."""
+        self.prepare()
+        if self.safe:
+            self.safe()
+        listener = listen(host, self.port, self.most + 1)
+        heart = asyncio.create_task(self._heart())
+        try:
+            while True:
+                await readable(listener)
+                try:
+                    sock = listener.accept()[0]
+                    sock.setblocking(False)
+                    self.admit(sock)
+                except (OSError, MemoryError) as error:  # the network is away or memory short: others are served on
+                    self.report(error)
+                    gc.collect()
+                    await wait(100)
+        finally:
+            heart.cancel()
+            for connection in list(self.connections):
+                connection.dismiss()
+            listener.close()
+            if self.safe:
+                self.safe()
+
+    async def _heart(self) -> None:
+        """Counts the beats, ends what takes too long, keeps watchdog and network alive."""
+        dog = None
+        if self.watchdog:
+            from machine import WDT
+
+            dog = WDT(timeout=self.watchdog)
+        while True:
+            await wait(self.beat_milliseconds)
+            self.beat += 1
+            for connection in list(self.connections):
+                connection.check(self.beat)
+            if dog:
+                dog.feed()
+            if self.wifi and self.beat % 10 == 0:
+                self.wifi.keep()
+
+    def run(self, host: str = "0.0.0.0") -> None:  # noqa: S104
+        """Serves until Ctrl-C."""
+        try:
+            asyncio.run(self.serve(host))
+        except KeyboardInterrupt:
+            pass
+
+    def start(self) -> None:
+        """Serves in a thread of its own; not on a board whose sockets hang on the second core."""
+        if sys.platform == "rp2":
+            raise RuntimeError(
+                "sockets on the second core of a Pico W hang (micropython#10386, #16779, #11977): "
+                "call app.run(), and give the measuring loop to app.worker(function)"
+            )
+        self.worker(self.run)
+
+    def worker(self, function, *arguments) -> None:
+        """Runs a function beside the server, on the second core where there is one; share data under `with app.lock`."""
+        import _thread
+
+        _thread.start_new_thread(function, arguments)
+
+    @property
+    def lock(self):
+        if self._lock is None:
+            import _thread
+
+            self._lock = _thread.allocate_lock()
+        return self._lock
+
+
+def _segment(part: str):
+    """A word of a path as bytes, or the name of the parameter that stands there; `*name` takes all the rest."""
+    if part[:1] != "{":
+        return part.encode()
+    return "*" + part[1:-6] if part.endswith(":path}") else part[1:-1]
+
+
+def _fit(pattern: list, pieces: list) -> "dict | None":
+    """The path parameters, if the pieces of a path fit a pattern."""
+    if len(pattern) != len(pieces) and not (len(pieces) > len(pattern) and str(pattern[-1])[:1] == "*"):
+        return None
+    parts = {}
+    for at, word in enumerate(pattern):
+        if type(word) is str:
+            if word[:1] == "*":
+                parts[word[1:]] = unquote(b"/".join(pieces[at:]))
+            else:
+                parts[word] = unquote(pieces[at])
+        elif word != pieces[at]:
+            return None
+    return parts
