@@ -1,0 +1,180 @@
+"""An instrument seen from afar; the same whichever wire leads there.
+
+The blocking face of it is in `labretto.network.blocking`. Names of a lab are turned into addresses elsewhere
+(`labretto.network.directory`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from labretto.errors import InvalidError, UnreachableError
+from labretto.instrument.describe import Description
+from labretto.instrument.invocation import Invocation, new_id
+from labretto.instrument.reading import Reading
+from labretto.network.connection import Connection, Listener, back_off
+from labretto.network.messages import (
+    Cancel,
+    Describe,
+    Find,
+    Health,
+    Invoke,
+    Read,
+    ReadAll,
+    Stop,
+    Write,
+)
+
+
+async def open_instrument(address: str) -> Instrument:
+    """The instrument at `address`: "http://...", "tcp://..." (ZMQ) or "memory:NAME".
+
+    Raises:
+        UnreachableError: nobody answers there.
+        InvalidError: the address is none.
+    """
+    connection = await _open(address)
+    try:
+        description = Description.from_dict(await connection.ask(Describe()))
+    except BaseException:
+        await connection.close()
+        raise
+    return Instrument(connection, description)
+
+
+class Instrument:
+    """What `labretto.instrument.host.Host` offers, from afar. Use `open_instrument`, and `close` it.
+
+    Every method raises what the host raised, and `UnreachableError` as soon as the connection is lost or cannot be
+    made; the next call tries to connect again.
+    """
+
+    def __init__(self, connection: Connection, description: Description) -> None:
+        self.description = description
+        self._connection = connection
+
+    @property
+    def name(self) -> str:
+        """Its name in the lab."""
+        return self.description.name
+
+    @property
+    def address(self) -> str:
+        """Where it was opened."""
+        return self._connection.address
+
+    async def __aenter__(self) -> Instrument:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Instrument {self.name} at {self.address}>"
+
+    async def describe(self) -> Description:
+        """Ask anew what it offers: a host that was started again may serve a changed driver."""
+        self.description = Description.from_dict(await self._connection.ask(Describe()))
+        return self.description
+
+    async def read(self, attribute: str) -> Reading:
+        """One look at `attribute`."""
+        return Reading.from_dict(await self._connection.ask(Read(attribute)))
+
+    async def read_all(self) -> dict[str, Reading]:
+        """Every attribute; one that cannot be read has the status "error"."""
+        body = await self._connection.ask(ReadAll())
+        return {name: Reading.from_dict(reading) for name, reading in body.items()}
+
+    async def write(self, attribute: str, value: Any, *, lease: int | None = None) -> Reading:
+        """Set `attribute`; answers it read back."""
+        return Reading.from_dict(await self._connection.ask(Write(attribute, value, lease)))
+
+    async def invoke(
+        self,
+        action: str,
+        parameters: Mapping[str, Any],
+        *,
+        identity: str | None = None,
+        lease: int | None = None,
+        actor: str | None = None,
+        wait: bool = True,
+    ) -> Invocation:
+        """Do `action`; answers at its end (with `wait=False` as soon as it has begun).
+
+        An action that failed is an answer, not an exception: see `state` and `error`. The same `identity` asked again
+        is answered from the host's memory; nothing is done twice.
+
+        Raises:
+            RefusedError: nothing moved; its kind says why.
+            UnreachableError: what became of it is not known; `find` it, or ask again with the same identity.
+        """
+        request = Invoke(action, dict(parameters), identity or new_id(), lease, actor, wait)
+        return Invocation.from_dict(await self._connection.ask(request))
+
+    async def find(self, identity: str, *, action: str | None = None) -> Invocation:
+        """What is known of an invocation now; a board wants to be told of which action."""
+        return Invocation.from_dict(await self._connection.ask(Find(identity, action)))
+
+    async def cancel(self, identity: str, *, action: str | None = None) -> Invocation:
+        """Ask a running action to end at its next opportunity; answers what is known now."""
+        return Invocation.from_dict(await self._connection.ask(Cancel(identity, action)))
+
+    async def stop(self) -> dict[str, Any]:
+        """Call the driver's `stop()` at once; answers `{"stopped", "seconds", "detail"}`."""
+        return dict(await self._connection.ask(Stop()))
+
+    async def health(self) -> dict[str, Any]:
+        """`{"status", "running", "ledger", "process"}` of the host."""
+        return dict(await self._connection.ask(Health()))
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(topic, body)` for what the host tells from now on, best effort; the answer ends that.
+
+        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute". It is called in this
+        event loop and must not block.
+        """
+        return self._connection.listen(listener)
+
+    async def hearing(self) -> None:
+        """Return when the host's events are on their way to the listeners."""
+        await self._connection.hearing()
+
+    async def reachable(self) -> None:
+        """Return when the host answers; tries again and again, soon at first."""
+        for pause in back_off():
+            try:
+                await self._connection.ask(Health())
+            except UnreachableError:
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Let the connection go; what still waits gets an `UnreachableError`."""
+        await self._connection.close()
+
+
+async def _open(address: str) -> Connection:
+    """Only the transport that is needed is imported."""
+    match urlsplit(address).scheme:
+        case "http" | "https":
+            from labretto.network import http_client
+
+            return await http_client.open(address)
+        case "tcp" | "ipc":
+            from labretto.network import zmq_client
+
+            return await zmq_client.open(address)
+        case "memory":
+            from labretto.network import memory
+
+            return await memory.open(address)
+        case _:
+            raise InvalidError(
+                f"{address!r} is no address of an instrument.",
+                way_out="Write http://HOST:PORT, tcp://HOST:PORT or memory:NAME.",
+            )

@@ -1,0 +1,252 @@
+"""An instrument on HTTP: an app made from its description, and the server it runs in.
+
+Requests that have to be quick are plain routes that go straight to `labretto.network.messages`; what people read
+(OpenAPI at /openapi.json, pages at /docs and /redoc) is generated from the description in `labretto.network.openapi`.
+Bodies and answers are JSON, or msgpack where exact arrays matter (`Content-Type` and `Accept: application/msgpack`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from labretto.errors import ConflictError, InvalidError
+from labretto.instrument.host import Host
+from labretto.network import messages
+from labretto.network.docs import offline_docs
+from labretto.network.http_client import open
+from labretto.network.http_events import Events, framed, server_sent
+from labretto.network.http_guard import LOOPBACK, Guard
+from labretto.network.http_wire import (
+    answer_problems,
+    answering,
+    encoded,
+    invocation_response,
+    lease_of,
+    parsed_body,
+    wants_msgpack,
+)
+from labretto.network.openapi import paths_and_components
+
+__all__ = ["build_app", "open", "serve"]
+
+_GRACE = 1
+"""Seconds that open requests get when the server ends."""
+
+
+class InstrumentApp(FastAPI):
+    """An app whose OpenAPI document speaks of one instrument as well as of routes added to it."""
+
+    def __init__(self, host: Host, **words: Any) -> None:
+        self._host = host
+        described = host.description
+        super().__init__(
+            title=f"{described.name}: {described.title}", description=described.description, version="1", **words
+        )
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, OpenAPI 3.1."""
+        document = super().openapi()
+        paths, components = paths_and_components(self._host.description)
+        schemas = document.get("components", {}).get("schemas", {})
+        return document | {
+            "paths": paths | document["paths"],
+            "components": document.get("components", {}) | {"schemas": components | schemas},
+        }
+
+
+def build_app(
+    host: Host, *, links: dict[str, str] | None = None, names: Collection[str] | None = LOOPBACK
+) -> InstrumentApp:
+    """The app of one instrument.
+
+    Args:
+        host: the instrument.
+        links: where else it is reached; told in its description.
+        names: what a request's Host header may say, against DNS rebinding; None: anything.
+    """
+    app = InstrumentApp(host, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.add_middleware(Guard, names=names)
+    answer_problems(app)
+    offline_docs(app)
+    routes = _Routes(host, {} if links is None else links)
+    app.state.events = routes.events
+    for path, method, handler in routes.table():
+        app.router.add_route(path, answering(handler), methods=[method], include_in_schema=False)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    host: Host, address: str = "http://127.0.0.1:0", *, links: dict[str, str] | None = None
+) -> AsyncIterator[str]:
+    """Serve `host` at `address` in the running loop while the context lasts; yields the address with its port.
+
+    Args:
+        host: the instrument, opened.
+        address: "http://127.0.0.1:5001"; port 0 takes a free one.
+        links: where else this host is reached; this server adds "http".
+
+    Raises:
+        ConflictError: the port is in use.
+        InvalidError: the address is none.
+    """
+    links = {} if links is None else links
+    listening = bound(address)
+    name, port = listening.getsockname()[:2]
+    links["http"] = f"http://{f'[{name}]' if ':' in name else name}:{port}"
+    app = build_app(host, links=links, names=LOOPBACK if name in LOOPBACK else None)
+    async with run_app(app, listening):
+        try:
+            yield links["http"]
+        finally:
+            app.state.events.close()
+
+
+@contextlib.asynccontextmanager
+async def run_app(app: Any, listening: socket.socket, *, websockets: bool = False) -> AsyncIterator[None]:
+    """Run any ASGI app on a bound socket in the running loop; it is ready when the context begins."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ws="websockets-sansio" if websockets else "none",
+        lifespan="off",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    # Not `serve()`: that takes the process's signals, and polls ten times a second for whether to end.
+    await server.startup(sockets=[listening])
+    try:
+        yield
+    finally:
+        await server.shutdown(sockets=[listening])
+
+
+def bound(address: str) -> socket.socket:
+    """A listening socket at `address` ("http://127.0.0.1:5001").
+
+    Raises:
+        ConflictError: the port is in use.
+        InvalidError: the address is none, or not of this machine.
+    """
+    way_out = "Write http://HOST:PORT."
+    try:
+        parts = urlsplit(address)
+        where = (parts.hostname or "", parts.port or 0)
+    except ValueError as error:
+        raise InvalidError(f"{address!r} cannot be served: {error}.", way_out=way_out) from None
+    if parts.scheme != "http" or not where[0]:
+        raise InvalidError(f"{address!r} is no address of a server.", way_out=way_out)
+    try:
+        return _listening(where)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConflictError(f"{address} is in use.", way_out="Choose another port, or 0 for a free one.") from None
+        raise InvalidError(f"{address} cannot be served: {error}.", way_out=way_out) from None
+
+
+def _listening(where: tuple[str, int]) -> socket.socket:
+    # Not `socket.create_server`: asyncio sends small answers at once only on sockets that say that they are TCP.
+    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(where)
+        listening.listen(1024)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+class _Routes:
+    """What each route asks of the host."""
+
+    def __init__(self, host: Host, links: dict[str, str]) -> None:
+        self._host = host
+        self._links = links
+        self.events = Events(host)
+
+    def table(self) -> list[tuple[str, str, Any]]:
+        return [
+            ("/attributes/{name}", "GET", self.read),
+            ("/attributes/{name}", "PUT", self.write),
+            ("/actions/{action}", "POST", self.invoke),
+            ("/actions/{action}/{identity}", "PUT", self.invoke),
+            ("/actions/{action}/{identity}", "GET", self.find),
+            ("/actions/{action}/{identity}", "DELETE", self.cancel),
+            ("/invocations/{identity}", "GET", self.find),
+            ("/invocations/{identity}", "DELETE", self.cancel),
+            ("/attributes", "GET", self.read_all),
+            ("/health", "GET", self.health),
+            ("/stop", "POST", self.stop),
+            ("/events", "GET", self.listen),
+            ("/", "GET", self.describe),
+        ]
+
+    async def describe(self, request: Request) -> Response:
+        return encoded(request, await self._ask(messages.Describe()))
+
+    async def health(self, request: Request) -> Response:
+        return encoded(request, await self._ask(messages.Health()))
+
+    async def read_all(self, request: Request) -> Response:
+        return encoded(request, await self._ask(messages.ReadAll()))
+
+    async def read(self, request: Request) -> Response:
+        return encoded(request, await self._ask(messages.Read(request.path_params["name"])))
+
+    async def write(self, request: Request) -> Response:
+        body = await parsed_body(request)
+        if not isinstance(body, dict) or body.keys() != {"value"}:
+            raise InvalidError("To set an attribute send its value.", way_out='Send a body such as {"value": 1.5}.')
+        asked = messages.Write(request.path_params["name"], body["value"], lease_of(request))
+        return encoded(request, await self._ask(asked))
+
+    async def invoke(self, request: Request) -> Response:
+        body = await parsed_body(request)
+        if body is not None and not isinstance(body, dict):
+            raise InvalidError("The parameters are not an object.", way_out='Send a body such as {"to": 1.5}, or none.')
+        asked = messages.Invoke(
+            request.path_params["action"],
+            body or {},
+            request.path_params.get("identity"),
+            lease_of(request),
+            request.headers.get("labretto-actor"),
+            wait="respond-async" not in request.headers.get("prefer", ""),
+        )
+        return invocation_response(request, await self._ask(asked))
+
+    async def find(self, request: Request) -> Response:
+        asked = messages.Find(request.path_params["identity"], request.path_params.get("action"))
+        return encoded(request, await self._ask(asked))
+
+    async def cancel(self, request: Request) -> Response:
+        asked = messages.Cancel(request.path_params["identity"], request.path_params.get("action"))
+        return encoded(request, await self._ask(asked), status=202)
+
+    async def stop(self, request: Request) -> Response:
+        return encoded(request, await self._ask(messages.Stop()))
+
+    async def listen(self, request: Request) -> Response:
+        if wants_msgpack(request):
+            return StreamingResponse(self.events.stream(framed), media_type="application/msgpack")
+        return StreamingResponse(self.events.stream(server_sent), media_type="text/event-stream")
+
+    async def _ask(self, request: messages.Request) -> Any:
+        return await messages.handle(self._host, request, self._links)

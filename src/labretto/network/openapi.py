@@ -1,0 +1,281 @@
+"""The OpenAPI document of one instrument, made from its description: pure, no server.
+
+One path for each attribute and each action, with units, limits, defaults and an example. A unit is the word "unit" in
+the schema it belongs to, and is said in the text too, for readers who see only that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from labretto.instrument.describe import Action, Attribute, Description, Schema
+
+Document = dict[str, Any]
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+_STATES = ["not arrived", "running", "succeeded", "failed", "cancelled", "interrupted", "cannot tell"]
+_EXAMPLE_ID = "019aa4c8-1c5e-7cc3-9a52-3f1e6a4a0d11"
+
+
+def paths_and_components(description: Description) -> tuple[Document, Document]:
+    """The members "paths" and "components/schemas" of the document."""
+    schemas = _Schemas()
+    paths = _general_paths(description)
+    for attribute in description.attributes.values():
+        paths[f"/attributes/{attribute.name}"] = _attribute_paths(attribute, schemas)
+    for action in description.actions.values():
+        paths |= _action_paths(action, schemas)
+    return paths, _COMPONENTS | schemas.found
+
+
+class _Schemas:
+    """Definitions that schemas bring along (`$defs`), gathered where OpenAPI looks for them."""
+
+    def __init__(self) -> None:
+        self.found: Document = {}
+
+    def hoisted(self, schema: Schema, place: str) -> Schema:
+        """`schema` without definitions of its own."""
+        for name, definition in schema.get("$defs", {}).items():
+            self.found[f"{place}_{name}"] = self._renamed(definition, place)
+        renamed: Schema = self._renamed({k: v for k, v in schema.items() if k != "$defs"}, place)
+        return renamed
+
+    def _renamed(self, part: Any, place: str) -> Any:
+        if isinstance(part, dict):
+            return {k: self._reference(v, place) if k == "$ref" else self._renamed(v, place) for k, v in part.items()}
+        return [self._renamed(item, place) for item in part] if isinstance(part, list) else part
+
+    def _reference(self, reference: str, place: str) -> str:
+        return reference.replace("#/$defs/", f"#/components/schemas/{place}_")
+
+
+def example(schema: Mapping[str, Any]) -> Any:
+    """A value that fits `schema`, for people to start from; None where the schema does not say enough."""
+    for word in ("default", "const", "example"):
+        if word in schema:
+            return schema[word]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    if "anyOf" in schema:
+        return example(schema["anyOf"][0])
+    kind = schema.get("type")
+    if kind in ("number", "integer"):
+        return _number(schema, whole=kind == "integer")
+    if kind == "array":
+        return [example(schema.get("items", {}))] * max(1, schema.get("minItems", 1))
+    if kind == "object":
+        return {name: example(inner) for name, inner in schema.get("properties", {}).items()}
+    return {"string": "text", "boolean": True}.get(str(kind))
+
+
+def _number(schema: Mapping[str, Any], *, whole: bool) -> float | int:
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        middle = (low + high) / 2
+        return int(middle) if whole else float(middle)
+    edge = low if low is not None else high
+    if edge is None:
+        return 1 if whole else 1.0
+    step = 1 if low is not None else -1
+    return int(edge + step) if whole else float(edge + step)
+
+
+def in_words(schema: Mapping[str, Any]) -> str:
+    """Unit and limits as text: "mm, 0 to 100"."""
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    limits = (
+        f"{low} to {high}"
+        if low is not None and high is not None
+        else f"from {low}"
+        if low is not None
+        else f"up to {high}"
+        if high is not None
+        else ""
+    )
+    return ", ".join(word for word in (schema.get("unit", ""), limits) if word)
+
+
+def _attribute_paths(attribute: Attribute, schemas: _Schemas) -> Document:
+    place = f"attribute_{attribute.name}"
+    value = _told(schemas.hoisted(attribute.schema, place))
+    reading = {
+        "allOf": [{"$ref": "#/components/schemas/Reading"}],
+        "properties": {"value": value, "unit": {"const": attribute.unit}},
+    }
+    paths = {"get": _operation(f"Read {attribute.name}", attribute.description, f"read_{attribute.name}", reading)}
+    if attribute.writable:
+        body = {"type": "object", "required": ["value"], "properties": {"value": value}, "additionalProperties": False}
+        operation = _operation(f"Set {attribute.name}", attribute.description, f"set_{attribute.name}", reading)
+        paths["put"] = operation | _body(body, {"value": example(value)}) | {"parameters": [_LEASE]}
+    return _tagged(paths, "attributes")
+
+
+def _action_paths(action: Action, schemas: _Schemas) -> Document:
+    place = f"action_{action.name}"
+    body = _parameters(action, schemas, place)
+    result = schemas.hoisted(action.result, f"{place}_result")
+    invocation = {"allOf": [{"$ref": "#/components/schemas/Invocation"}], "properties": {"result": result}}
+    wanted = _body(body, {n: example(s) for n, s in body["properties"].items()})
+    how = f"{action.description}\n\nEffect: {action.effect}. {'' if action.exclusive else 'May run beside others.'}"
+
+    def operation(summary: str, name: str, *, text: str = "", status: str = "200") -> Document:
+        return _operation(summary, text, f"{name}_{action.name}", invocation, status=status)
+
+    ask = {"parameters": [_LEASE, _ACTOR, _PREFER]} | wanted
+    with_id: Document = {
+        "parameters": [_ID],
+        "put": operation(f"Do {action.name}, under an id of yours", "put", text=how) | ask,
+        "get": operation(f"What became of one {action.name}", "find"),
+        "delete": operation(f"Ask a running {action.name} to end", "cancel", status="202"),
+    }
+    post = operation(f"Do {action.name}", "do", text=how) | ask
+    for doing in (post, with_id["put"]):
+        doing["responses"]["202"] = {"description": "It has begun; see Location.", "content": _json(invocation)}
+        doing["responses"]["502"] = {"description": "The driver raised; see `invocation`.", "content": _PROBLEM}
+    tagged = _tagged({"post": post}, "actions"), _tagged(with_id, "actions")
+    return {f"/actions/{action.name}": tagged[0], f"/actions/{action.name}/{{id}}": tagged[1]}
+
+
+def _parameters(action: Action, schemas: _Schemas, place: str) -> Schema:
+    properties = {
+        name: _told(schemas.hoisted(parameter.schema, f"{place}_{name}"))
+        for name, parameter in action.parameters.items()
+    }
+    required = [name for name, parameter in action.parameters.items() if parameter.required]
+    body: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return body | ({"required": required} if required else {})
+
+
+def _told(schema: Schema) -> Schema:
+    """The schema, with unit and limits in its text."""
+    words = in_words(schema)
+    said = schema.get("description", "")
+    return schema | ({"description": f"{said} ({words})".strip() if said else words} if words else {})
+
+
+def _operation(summary: str, text: str, identity: str, answer: Schema, *, status: str = "200") -> Document:
+    return {
+        "summary": summary,
+        "description": text.strip(),
+        "operationId": identity,
+        "responses": {
+            status: {"description": "Done.", "content": _json(answer)},
+            "default": {"description": "What stood against it.", "content": _PROBLEM},
+        },
+    }
+
+
+def _body(schema: Schema, given: Any) -> Document:
+    content = {"application/json": {"schema": schema, "example": given}}
+    return {"requestBody": {"required": bool(schema.get("required")), "content": content}}
+
+
+def _json(schema: Schema) -> Document:
+    return {"application/json": {"schema": schema}}
+
+
+def _tagged(paths: Document, tag: str) -> Document:
+    return {k: v | {"tags": [tag]} if isinstance(v, dict) else v for k, v in paths.items()}
+
+
+def _general_paths(description: Description) -> Document:
+    anything: Schema = {"type": "object"}
+    readings = {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Reading"}}
+    stop = _operation("Call the driver's stop() at once", "Not an emergency stop.", "stop", _STOPPED)
+    if not description.stop:
+        stop["responses"]["501"] = {"description": "This driver has no software stop.", "content": _PROBLEM}
+    find = _operation("What became of an invocation", "", "find", {"$ref": "#/components/schemas/Invocation"})
+    cancel = _operation("Ask it to end", "", "cancel", {"$ref": "#/components/schemas/Invocation"}, status="202")
+    listen = _operation("What happens, as server-sent events", "", "listen", {"type": "string"})
+    listen["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    paths: Document = {
+        "/": {"get": _operation("What this instrument offers", "", "describe", anything)},
+        "/health": {"get": _operation("How its host is", "", "health", anything)},
+        "/attributes": {"get": _operation("Every attribute", "", "read_all", readings)},
+        "/invocations/{id}": {"parameters": [_ID], "get": find, "delete": cancel},
+        "/stop": {"post": stop},
+        "/events": {"get": listen},
+    }
+    return {path: _tagged(operations, "instrument") for path, operations in paths.items()}
+
+
+_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "A UUIDv7 that you make; asked again with the same body it is answered, not done twice.",
+    "schema": {"type": "string", "format": "uuid"},
+    "example": _EXAMPLE_ID,
+}
+_LEASE = {
+    "name": "Labretto-Lease",
+    "in": "header",
+    "description": "Fencing number; one lower than the highest seen is refused.",
+    "schema": {"type": "integer", "minimum": 0},
+}
+_ACTOR = {"name": "Labretto-Actor", "in": "header", "description": "Who asks.", "schema": {"type": "string"}}
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "description": "`respond-async`: answer as soon as it has begun.",
+    "schema": {"type": "string"},
+}
+_STOPPED: Schema = {
+    "type": "object",
+    "properties": {
+        "stopped": {"type": "boolean"},
+        "seconds": {"type": "number", "unit": "s"},
+        "detail": {"type": ["string", "null"]},
+    },
+}
+_COMPONENTS: Document = {
+    "Reading": {
+        "type": "object",
+        "required": ["value", "unit", "time", "status"],
+        "properties": {
+            "value": {},
+            "unit": {"type": ["string", "null"]},
+            "time": {"type": "string", "format": "date-time"},
+            "status": {"enum": ["ok", "stale", "error"]},
+            "detail": {"type": "string", "description": "Why the status is not ok."},
+        },
+    },
+    "Invocation": {
+        "type": "object",
+        "required": ["id", "instrument", "action", "parameters", "state", "effect"],
+        "properties": {
+            "id": {"type": "string", "format": "uuid"},
+            "instrument": {"type": "string"},
+            "action": {"type": "string"},
+            "parameters": {"type": "object"},
+            "state": {"enum": _STATES},
+            "effect": {"enum": ["read", "absolute", "checkable", "once"]},
+            "accepted": _TIME,
+            "started": _TIME,
+            "ended": _TIME,
+            "result": {},
+            "error": {"anyOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
+            "actor": {"type": ["string", "null"]},
+            "progress": {"type": "number", "minimum": 0, "maximum": 1},
+        },
+    },
+    "Problem": {
+        "type": "object",
+        "description": "Problem details (RFC 9457).",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "example": "urn:labretto:error:LimitError"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What was asked and what stood against it."},
+            "way_out": {"type": "string", "description": "What you can do now."},
+            "faults": {"type": "array", "items": {"type": "object"}},
+            "invocation": {"$ref": "#/components/schemas/Invocation"},
+        },
+    },
+}

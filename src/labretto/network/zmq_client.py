@@ -1,0 +1,226 @@
+"""The client's end of an instrument on ZMQ.
+
+A `_Line` is one TCP connection. ZMQ would reconnect by itself and say nothing; here its monitor tells when the line
+breaks, everything that waits on it fails at once, and the next request makes a new line. So nothing that was given up
+is delivered later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from labretto.errors import InvalidError, LabError
+from labretto.instrument import codec
+from labretto.network import messages
+from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, unreachable
+from labretto.network.messages import Describe, Request
+from labretto.network.pump import Pump, Socket, new_socket
+
+_CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
+_LOST: dict[int, str] = {
+    zmq.EVENT_DISCONNECTED: "the connection is lost",
+    zmq.EVENT_CONNECT_RETRIED: "nobody answers there",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it does not speak ZMQ",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "it does not speak ZMQ",
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "it refuses this client",
+}
+_WATCHED = _CONNECTED | sum(_LOST)
+
+
+async def open(address: str) -> ZmqConnection:
+    """A connection to the host at `address` ("tcp://127.0.0.1:5555").
+
+    Raises:
+        UnreachableError: nobody answers there.
+        InvalidError: the address is none.
+    """
+    connection = ZmqConnection(address)
+    await connection.connect()
+    return connection
+
+
+class ZmqConnection:
+    """Requests with correlation numbers over one line; a new line when the old one broke."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._line: _Line | None = None
+        self._dialling = asyncio.Lock()
+        self._events = _EventLine(self)
+
+    async def ask(self, request: Request) -> Any:
+        """The value that answers `request`; see `labretto.network.connection.Connection`."""
+        data = messages.encode_request(request)
+        line = self._line if self._line and not self._line.lost else await self.connect()
+        return messages.decode_answer(await line.ask(data))
+
+    async def connect(self) -> _Line:
+        """The line that is there, or a new one."""
+        async with self._dialling:
+            if self._line is None or self._line.lost:
+                line = _Line(self.address)
+                await line.open()
+                self._line = line
+            return self._line
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` for what the host tells from now on, best effort; the answer ends that."""
+        return self._events.listen(listener)
+
+    async def hearing(self) -> None:
+        """Return when the host's events are on their way to the listeners."""
+        await self._events.hearing()
+
+    async def close(self) -> None:
+        """Let the connection go; what still waits gets an `UnreachableError`."""
+        await self._events.close()
+        if self._line:
+            self._line.fail("the client closed the connection")
+
+
+class _Line:
+    """One TCP connection: a DEALER and the monitor that watches it."""
+
+    def __init__(self, address: str) -> None:
+        self.lost: str | None = None
+        self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._address = address
+        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        self._numbers = itertools.count()
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        socket = _dealer()
+        self._monitor = Pump(socket.get_monitor_socket(_WATCHED), self._watch)
+        self._pump = Pump(socket, self._take)
+        self._socket = socket
+
+    async def open(self) -> None:
+        try:
+            self._socket.connect(self._address)
+        except zmq.ZMQError as error:
+            self.fail("the address is none")
+            raise InvalidError(f"{self._address!r} is no address: {error}.", way_out="Write tcp://HOST:PORT.") from None
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN):
+                await asyncio.shield(self._ready)
+        except BaseException as error:
+            self.fail(f"no connection within {CONNECT_WITHIN:g} s")
+            if isinstance(error, TimeoutError):
+                raise unreachable(self._address, str(self.lost)) from None
+            raise
+
+    async def ask(self, data: bytes) -> bytes:
+        number = next(self._numbers).to_bytes(8, "big")
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            self._pump.send([number, data])
+            return await answer
+        except zmq.ZMQError as error:
+            raise unreachable(self._address, self.lost or str(error)) from None
+        finally:
+            self._waiting.pop(number, None)
+
+    def fail(self, why: str) -> None:
+        """Close; everything that waits fails at once. Nothing happens if it was lost before."""
+        if self.lost:
+            return
+        self.lost = why
+        self._monitor.close()
+        self._pump.close()
+        waiting: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(unreachable(self._address, why))
+        self._ready.exception()  # nobody may be waiting for it
+        self.end.set_result(None)
+
+    def _take(self, frames: list[bytes]) -> None:
+        answer = self._waiting.get(frames[0])
+        if answer is not None and not answer.done() and len(frames) > 1:
+            answer.set_result(frames[1])
+
+    def _watch(self, frames: list[bytes]) -> None:
+        event = parse_monitor_message(frames)["event"]
+        if event == _CONNECTED and not self._ready.done():
+            self._ready.set_result(None)
+        elif event in _LOST:
+            self._pump.drain()  # an answer that came before the end counts
+            self.fail(_LOST[event])
+
+
+class _EventLine:
+    """The subscription to what the host tells; made when somebody listens, made again after each loss."""
+
+    def __init__(self, connection: ZmqConnection) -> None:
+        self._connection = connection
+        self._listeners = Listeners()
+        self._hearing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        self._task = self._task or asyncio.create_task(self._keep_hearing())
+        return self._listeners.add(listener)
+
+    async def hearing(self) -> None:
+        await self._hearing.wait()
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _keep_hearing(self) -> None:
+        pauses = back_off()
+        while True:
+            try:
+                line = await self._connection.connect()
+                await self._hear(line)
+                pauses = back_off()
+            except LabError:
+                await asyncio.sleep(next(pauses))
+
+    async def _hear(self, line: _Line) -> None:
+        """Subscribe to the host at the end of `line` until that is lost."""
+        links = (await self._connection.ask(Describe()))["links"]
+        socket = new_socket(zmq.SUB, {zmq.SUBSCRIBE: b"", zmq.HEARTBEAT_IVL: 2_000})
+        with contextlib.closing(Pump(socket, self._take)):
+            socket.connect(_seen_from_here(links["events"], self._connection.address))
+            try:
+                await asyncio.shield(line.end)
+            finally:
+                self._hearing.clear()
+
+    def _take(self, frames: list[bytes]) -> None:
+        if len(frames) == 2:
+            self._listeners.tell(frames[0].decode(), codec.decode(frames[1]))
+        else:
+            self._hearing.set()
+
+
+def _seen_from_here(events: str, address: str) -> str:
+    """Where the publisher is for one who reaches the host at `address`, if it listens on all of its addresses."""
+    there = urlsplit(events)
+    if there.hostname not in ("0.0.0.0", "::", "*"):
+        return events
+    return f"tcp://{urlsplit(address).hostname}:{there.port}"
+
+
+def _dealer() -> Socket:
+    options = {
+        zmq.IMMEDIATE: 1,
+        zmq.SNDHWM: 0,
+        zmq.RCVHWM: 0,
+        zmq.HANDSHAKE_IVL: int(CONNECT_WITHIN * 1_000),
+        # A host whose machine vanished says no good-bye.
+        zmq.HEARTBEAT_IVL: 2_000,
+        zmq.HEARTBEAT_TIMEOUT: 8_000,
+    }
+    return new_socket(zmq.DEALER, options)
