@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labretto.catalog import codec, durable, nexus
+from labretto.catalog import arrow, codec, durable, nexus
 from labretto.catalog.arrays import ARRAYS, NEXUS, STREAMS, Arrays, group_of, is_place
 from labretto.catalog.events import read_events
 from labretto.catalog.history import Event, History, fold
@@ -57,7 +57,11 @@ def _closed(folder: Path, events: Sequence[Event], history: History, begun: Mapp
     with Arrays(folder) as arrays, durable.storage_errors(folder):
         columns = columns_of(list(history.rows.values()), arrays)
         if fresh:
-            _write_arrays(folder, history, fresh, columns)
+            _check_space(folder)
+            try:
+                _write_arrays(folder, history, fresh, columns)
+            except RuntimeError as error:  # how h5py says that the disk filled up meanwhile
+                raise OSError(errno.EIO, str(error)) from error
         _write_rows(folder, columns)
         for name in _NOT_FLUSHED:
             if (folder / name).exists():
@@ -94,15 +98,12 @@ def _write_rows(folder: Path, columns: Sequence[Column]) -> None:
 
 
 def _arrow(column: Column) -> Any:
-    import pyarrow as pa
-
     if column.is_array and not all(getattr(cell, "ndim", 1) == 1 for cell in column.cells):
-        return pa.array([pointer(stored) or _text(stored) for stored in column.stored], pa.string())
-    values = list(column.cells) if column.is_array else column.flat()
+        return arrow.texts([pointer(stored) or _text(stored) for stored in column.stored])
     try:
-        return pa.array(values)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):  # mixed or complex: kept as JSON text
-        return pa.array([_text(stored) for stored in column.stored], pa.string())
+        return arrow.lists(column.cells) if column.is_array else arrow.column(column.flat())
+    except TypeError:  # mixed or complex: kept as JSON text
+        return arrow.texts([_text(stored) for stored in column.stored])
 
 
 def _text(stored: Any) -> str | None:
@@ -112,7 +113,6 @@ def _text(stored: Any) -> str | None:
 def _write_arrays(folder: Path, history: History, fresh: Sequence[_Found], columns: Sequence[Column]) -> None:
     import h5py
 
-    _check_space(folder)
     with durable.aside(folder / NEXUS) as beside, h5py.File(beside, "w") as file, Arrays(folder) as arrays:
         entry = nexus.begin(file, history)
         _copy_earlier(folder, entry)

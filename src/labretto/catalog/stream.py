@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labretto.catalog import durable
+from labretto.catalog import arrow, durable
 from labretto.catalog.units import Described
 from labretto.errors import ConflictError, InvalidError
 
@@ -141,7 +141,7 @@ class StreamWriter(AbstractContextManager["StreamWriter"]):
         units = {name: each.unit for name, each in self.described.items() if each.unit and name in arrays}
         about = json.dumps({"path": self.path, "units": units, "whole": whole}).encode()
         fields = [
-            pa.field(name, pa.array(array[:0]).type, metadata={"unit": units[name]} if name in units else None)
+            pa.field(name, arrow.column(array[:0]).type, metadata={"unit": units[name]} if name in units else None)
             for name, array in arrays.items()
         ]
         return pa.schema(fields, metadata={_ABOUT: about})
@@ -251,9 +251,7 @@ def _fitted(arrays: Mapping[str, NDArray[Any]], dtypes: Mapping[str, Any]) -> di
 def _batch(arrays: Mapping[str, NDArray[Any]], schema: Any) -> Any:
     import pyarrow as pa
 
-    # Arrow reads past the end of a repeated number, which has no stride
-    columns = [pa.array(array.copy() if 0 in array.strides else array) for array in arrays.values()]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    return pa.RecordBatch.from_arrays([arrow.column(array) for array in arrays.values()], schema=schema)
 
 
 def _read_segment(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
@@ -269,7 +267,9 @@ def _read_segment(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] 
         return None
     batches = list(_whole_batches(reader))
     columns = {
-        field.name: np.concatenate([_numpy(batch.column(i)) for batch in batches] or [_numpy(pa.array([], field.type))])
+        field.name: np.concatenate(
+            [arrow.numpy(batch.column(i)) for batch in batches] or [arrow.numpy(pa.nulls(0, field.type))]
+        )
         for i, field in enumerate(reader.schema)
     }
     return columns, about
@@ -282,11 +282,6 @@ def _whole_batches(reader: Any) -> Iterator[Any]:
         yield from reader
     except (pa.ArrowInvalid, OSError):  # the torn end of a file whose writer was killed, or writes just now
         return
-
-
-def _numpy(column: Any) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values.astype(str) if values.dtype.kind == "O" else values
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
