@@ -112,10 +112,12 @@ class Arrays(AbstractContextManager["Arrays"]):
 
     def _streams(self, path: str) -> list[str]:
         """Names of the files that may hold the stream of a step, the newest first, also those moved to record.h5."""
-        pattern = re.compile(rf"(\d+)-{re.escape(slug(path))}")
+        end = slug(path)
+        pattern = re.compile(rf"\d+-{end}")
         there = {file.name.removesuffix(END) for file in (self.folder / STREAMS).glob(f"*{END}")}
         if (nexus := self._open()) is not None:
-            there |= {str(group.attrs["place"]) for group in nexus["entry"].values() if "place" in group.attrs}
+            moved = re.compile(rf"stream_(\d+)_{end.replace('-', '_')}")
+            there |= {f"{found[1]}-{end}" for group in nexus["entry"] if (found := moved.fullmatch(group))}
         return sorted((f"{name}{END}" for name in there if pattern.fullmatch(name)), key=number_of, reverse=True)
 
     def _from_file(self, place: str, column: str | None, shape: list[int]) -> NDArray[Any]:

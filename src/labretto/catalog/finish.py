@@ -133,7 +133,7 @@ def _write_one(folder: Path, entry: Any, place: str, path: str, reference: Mappi
     if place.startswith(ARRAYS):
         nexus.write_array(entry, group_of(place), path, arrays.load(reference), reference)
     elif (columns := read_stream(folder / place)) is not None:
-        nexus.write_columns(entry, group_of(place), Path(place).name.removesuffix(END), columns)
+        nexus.write_columns(entry, group_of(place), columns)
 
 
 def _copy_earlier(folder: Path, entry: Any) -> None:

@@ -41,10 +41,9 @@ def begin(file: Any, history: History) -> Any:
     return entry
 
 
-def write_columns(entry: Any, name: str, place: str, columns: Columns) -> None:
+def write_columns(entry: Any, name: str, columns: Columns) -> None:
     """Write a stream as NXdata: the last column over the first, which h5web and other viewers then draw."""
     group = _group(entry, name, columns.path)
-    group.attrs["place"] = place
     names = [dataset_name(column) for column in columns]
     for column, values in columns.items():
         _write(group, column, values, columns.units.get(column))
