@@ -260,7 +260,7 @@ class Host:
         begun: asyncio.Future[None] = self._front.create_future()
 
         def told_begun(error: LabError | None) -> None:
-            self._to_front(_settle, begun, error)
+            self._to_front(self._begun, begun, invocation, error)
 
         def told_over(ended: Invocation) -> None:
             self._to_front(self._over, ended)
@@ -276,8 +276,13 @@ class Host:
             self._running.pop(invocation.id, None)
             front.over.cancel()
             raise
-        self._tell("invocation", invocation.as_dict())
         return self._known(invocation.id) or invocation
+
+    def _begun(self, begun: asyncio.Future[None], invocation: Invocation, error: LabError | None) -> None:
+        # Told here and not where `begun` is awaited: a quick action may be over before that is awake.
+        if error is None:
+            self._tell("invocation", invocation.as_dict())
+        _settle(begun, error)
 
     def _over(self, ended: Invocation) -> None:
         front = self._running.pop(ended.id)
@@ -358,10 +363,18 @@ class Host:
         return any(front.execution.blocks for front in self._running.values())
 
     async def _in_driver_thread(self, call: Callable[[], T]) -> T:
-        async def run() -> T:
-            return call()
+        answer: asyncio.Future[T] = self._front.create_future()
 
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(run(), self._back))
+        def run() -> None:
+            try:
+                value = call()
+            except BaseException as error:  # noqa: BLE001 - told to the one who waits, whatever it is
+                self._to_front(_raise, answer, error)
+            else:
+                self._to_front(_answer, answer, value)
+
+        self._back.call_soon_threadsafe(run)
+        return await answer
 
     def _open(self) -> None:
         self._driver = self._make()
@@ -433,9 +446,14 @@ def _settle(future: asyncio.Future[None], error: LabError | None) -> None:
         future.set_exception(error)
 
 
-def _answer(future: asyncio.Future[str | None], value: str | None) -> None:
+def _answer(future: asyncio.Future[T], value: T) -> None:
     if not future.done():
         future.set_result(value)
+
+
+def _raise(future: asyncio.Future[T], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _spelled(parameters: Mapping[str, Any]) -> str:

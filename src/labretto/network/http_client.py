@@ -30,6 +30,10 @@ _KEEP_ALIVE = [
 ]
 
 
+_AT_ONCE = 16
+"""Connections for quick requests; more at one time would only be opened to be closed again."""
+
+
 class _Asked(NamedTuple):
     method: str
     path: str
@@ -57,6 +61,7 @@ class HttpConnection:
         transport = httpx2.AsyncHTTPTransport(limits=limits, socket_options=_KEEP_ALIVE, trust_env=False)
         self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=False)
         self._speaks_msgpack = False
+        self._quick = asyncio.Semaphore(_AT_ONCE)
         self._events = _EventStream(self)
 
     async def ask(self, request: messages.Request) -> Any:
@@ -67,8 +72,11 @@ class HttpConnection:
         if body is not None:
             data = self._encoded(body)
             headers["content-type"] = _MSGPACK if self._speaks_msgpack else _JSON
+        # What may wait for an action's end is never queued behind what is quick.
+        place = contextlib.nullcontext() if isinstance(request, messages.Invoke | messages.Stop) else self._quick
         with self._lost_is_unreachable():
-            response = await self._client.request(method, self.address + path, content=data, headers=headers)
+            async with place:
+                response = await self._client.request(method, self.address + path, content=data, headers=headers)
         return self._value(response)
 
     def listen(self, listener: Listener) -> Callable[[], None]:

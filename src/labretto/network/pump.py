@@ -46,7 +46,9 @@ class Pump:
         """
         self._socket.send_multipart(frames, zmq.NOBLOCK)
         # ZMQ's descriptor is edge-triggered: sending may swallow the edge of a message that came meanwhile.
-        self._soon()
+        events: Any = self._socket.getsockopt(zmq.EVENTS)
+        if events & zmq.POLLIN:
+            self._soon()
 
     def drain(self) -> None:
         """Take what is there."""
