@@ -1,4 +1,4 @@
-"""The hub's web application: the page, the interface it stands on, its documentation; everything else is refused politely.
+"""The hub's web application: the page, the interface it stands on, its documentation.
 
 The page is one HTML file and ES modules in `static/`, served as they lie there; nothing is built and nothing comes from
 elsewhere, which its content security policy also says. What the interface offers is the routers' business (`build` is
@@ -56,6 +56,7 @@ def build(
     for router in routers:
         app.include_router(router)
     app.include_router(live.router(shown))
+    app.add_api_route("/api/lab", lambda: {"name": lab, "version": version}, summary="Which lab this is", tags=["lab"])
     app.state.live = shown
     answer_problems(app)
     offline_docs(app)

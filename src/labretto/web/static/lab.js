@@ -31,6 +31,8 @@ export const recordsChanged = signal(0);
 setInterval(() => (now.value = hubTime()), 1000);
 
 const OVER = new Set(["succeeded", "failed", "aborted"]);
+const IN_FLIGHT = new Set(["intended", "running"]);
+export const inFlight = (step) => IN_FLIGHT.has(step?.state);
 export const isOver = (run) => OVER.has(run?.state);
 
 /** Changes that came while everything is being asked for; null when nothing is. */
@@ -41,19 +43,19 @@ const TRY_AGAIN = 1000; // ms
 export async function fetchAll() {
   waiting = [];
   try {
-    const [about, list, recent] = await Promise.all([
+    const [about, halt, list, recent] = await Promise.all([
       get(address("lab")),
+      get(address("halt")),
       get(address("instruments")),
       get(`${address("runs")}?limit=50`),
     ]);
     batch(() => {
       lab.value = about ?? {};
       trouble.value = null;
-      const found = listOf(list, "instruments");
-      instruments.value = Object.fromEntries(found.map((each) => [each.name, each]));
-      runs.value = Object.fromEntries(listOf(recent, "runs").map((run) => [run.id, run]));
-      order.value = recent?.order ?? about?.order ?? null;
-      noteHalt(about?.halt ?? about?.halted);
+      instruments.value = Object.fromEntries(list.map((each) => [each.name, { running: [], ...each }]));
+      runs.value = Object.fromEntries(recent.map((run) => [run.id, run]));
+      order.value = null;
+      noteHalt(halt);
     });
     await Promise.all(Object.keys(details.value).map((id) => fetchRun(id)));
   } catch (error) {
@@ -67,9 +69,6 @@ export async function fetchAll() {
   }
 }
 
-/** Some lists come bare, some in an object beside other words. */
-export const listOf = (answer, name) => (Array.isArray(answer) ? answer : (answer?.[name] ?? answer?.items ?? []));
-
 /** Begin to look at a run: its steps, rows and curves are asked for, and kept true from now on. */
 export function watch(id) {
   if (details.value[id]) return;
@@ -81,7 +80,7 @@ async function fetchRun(id) {
   try {
     const run = await get(address("runs", id));
     const { steps, ...summary } = run;
-    const known = new Map(listOf(steps, "steps").map((step) => [step.path, step]));
+    const known = new Map((steps ?? []).map((step) => [step.path, step]));
     batch(() => {
       noteRun({ ...summary, id });
       for (const [path, step] of details.value[id].steps) if (!known.has(path)) known.set(path, step);
@@ -96,8 +95,7 @@ async function fetchRun(id) {
 
 /** Rows that came while the others were asked for may be among them: the longer list is the truth. */
 export async function fetchRows(id) {
-  const answer = await get(address("records", id, "data")).catch(() => null);
-  const rows = answer && listOf(answer, "rows");
+  const rows = await get(address("records", id, "data")).catch(() => null); // no record before a run has begun
   if (rows && rows.length >= details.value[id].rows.length) setDetails(id, { rows });
 }
 
@@ -125,16 +123,21 @@ const TOPICS = {
   step: noteStep,
   saved: noteRow,
   queue: (body) => (order.value = body.order ?? null),
-  instrument: (body) => (instruments.value = { ...instruments.value, [body.name]: { ...instruments.value[body.name], ...body } }),
+  instrument: noteInstrument,
   readings: (body) => (readings.value = { ...readings.value, [body.instrument]: body.readings }),
   invocation: noteInvocation,
   halt: noteHalt,
 };
 
+/** An older word does not overtake a newer one; when a run changes its state, its times and counts are asked for. */
 export function noteRun(run) {
   const before = runs.value[run.id];
+  if (before && (run.number ?? run.last ?? Infinity) < (before.number ?? before.last ?? 0)) return;
   runs.value = { ...runs.value, [run.id]: { ...before, ...run } };
-  if (before?.state !== run.state) recordsChanged.value++;
+  if (before?.state === run.state) return;
+  recordsChanged.value++;
+  if (details.value[run.id]) fetchRun(run.id);
+  else if (!("last" in run)) get(address("runs", run.id)).then(({ steps, ...summary }) => noteRun(summary), () => null);
 }
 
 export function forgetRun(id) {
@@ -155,14 +158,36 @@ function noteRow({ run, row }) {
   if (known) setDetails(run, { rows: [...known.rows, row] });
 }
 
-/** An instrument is busy with what it runs; the hub may say so by the instrument or by the invocation. */
+/** What is told of an instrument leaves out what it was told before: its description, and what it runs. */
+function noteInstrument(body) {
+  const { description, running = [] } = instruments.value[body.name] ?? {};
+  const known = { ...body, description: body.description ?? description, running: body.running ?? (body.state === "ready" ? running : []) };
+  instruments.value = { ...instruments.value, [body.name]: known };
+}
+
 function noteInvocation(invocation) {
   const instrument = instruments.value[invocation.instrument];
   if (!instrument) return;
-  const others = (instrument.running ?? []).filter((each) => each.id !== invocation.id);
+  const others = instrument.running.filter((each) => each.id !== invocation.id);
   const running = invocation.state === "running" ? [...others, invocation] : others;
-  const word = instrument.status === "idle" || instrument.status === "busy" ? (running.length ? "busy" : "idle") : instrument.status;
-  instruments.value = { ...instruments.value, [invocation.instrument]: { ...instrument, running, status: word } };
+  instruments.value = { ...instruments.value, [invocation.instrument]: { ...instrument, running } };
+}
+
+/** What an instrument runs: as it was told, and as the steps of watched runs say (they are known after a reload too). */
+export function runningOn(instrument) {
+  const told = instrument.running ?? [];
+  const steps = Object.entries(details.value).flatMap(([run, { steps }]) =>
+    isOver(runs.value[run]) ? [] : [...steps.values()].filter((step) => inFlight(step) && step.instrument === instrument.name).map((step) => asInvocation(run, step)),
+  );
+  return told.length ? told : steps.filter((step) => !step.action.startsWith("attribute:"));
+}
+
+const asInvocation = (run, step) => ({ id: step.path, action: step.action, parameters: step.parameters, started: step.started ?? step.at, actor: `run ${run}` });
+
+/** One word for how an instrument is. */
+export function statusOf(instrument) {
+  const word = instrument.state ?? instrument.status ?? "unknown";
+  return word === "ready" ? (runningOn(instrument).length ? "busy" : "idle") : word;
 }
 
 /** Told as {halted, by, at, stopped}; what each instrument said is kept if a later word leaves it out. */

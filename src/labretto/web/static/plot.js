@@ -156,7 +156,7 @@ class Drawing {
       padding: [12, 16, 0, 0],
       legend: { show: false },
       scales: { x: { time: false, auto: false, range: (_, min, max) => [min ?? 0, max ?? 1] }, y: { auto: false, range: (_, min, max) => [min ?? 0, max ?? 1] } },
-      axes: [axis("x", { size: 40, labelSize: 22, space: 70 }), axis("y", { size: 56, labelSize: 22, space: 44 })],
+      axes: [axis("x", { size: 34, labelSize: 24, space: 70 }), axis("y", { size: 56, labelSize: 22, space: 44 })],
       series: [{}, { show: true, points: { show: false } }],
       cursor: {
         drag: { x: true, y: true, uni: 20, setScale: false },

@@ -75,7 +75,7 @@ export const secondsBetween = (began, ended, now) => ((ended ? Date.parse(ended)
 export function clock(iso, now = Date.now()) {
   if (!iso) return "–";
   const moment = new Date(iso);
-  const time = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const time = moment.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   return moment.toDateString() === new Date(now).toDateString() ? time : `${moment.toLocaleDateString()} ${time}`;
 }
 
@@ -85,6 +85,6 @@ export const tone = (state) => TONES[state] ?? "quiet";
 const TONES = {
   idle: "good", ready: "good", succeeded: "good",
   busy: "active", running: "active", started: "active",
-  waiting: "look", paused: "look", interrupted: "look", "cannot tell": "look", starting: "look", stopped: "look",
+  waiting: "look", paused: "look", interrupted: "look", "cannot tell": "look", starting: "look", restarting: "look", stopped: "look",
   failed: "bad", aborted: "bad", unreachable: "bad", "crash loop": "bad", cancelled: "bad", down: "bad",
 };

@@ -1,0 +1,162 @@
+// A run: how far it is, its steps, what it measures while it measures it, and the rows it saved.
+
+import { html } from "htm/preact";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { address } from "/static/api.js";
+import * as curves from "/static/curves.js";
+import { Failure } from "/static/actions.js";
+import { columnsOf, details, inFlight, isOver, now, runs, watch } from "/static/lab.js";
+import { Plot } from "/static/plot.js";
+import { Question } from "/static/questions.js";
+import { Progress, RunButtons } from "/static/queue.js";
+import { clock, duration, number, parametersInLine, plain, secondsBetween, tone, unitInPrint } from "/static/words.js";
+
+const SHOWN_STEPS = 40;
+const SHOWN_ROWS = 200;
+
+/** The page of one run. */
+export function RunPage({ id }) {
+  useEffect(() => watch(id), [id]);
+  const run = runs.value[id];
+  const known = details.value[id];
+  if (!run) {
+    return html`<main id="main" tabindex="-1"><h1>Run</h1><p>${known?.problem ? known.problem.message : "Asking the hub…"} <a href="#/">Overview</a></p></main>`;
+  }
+  return html`<main id="main" tabindex="-1" class="run-page">
+    <header class="page-head"><${RunHead} run=${run} level="h1" /></header>
+    ${run.question && html`<${Question} run=${run} />`}
+    ${run.error && html`<${Failure} problem=${run.error} />`}
+    <div class="columns wide-left">
+      <div>
+        <${RunPlot} run=${run} height=${440} />
+        <${Rows} run=${run} rows=${known?.rows ?? []} />
+      </div>
+      <div>
+        <${Steps} run=${run} />
+        <${About} run=${run} />
+      </div>
+    </div>
+  </main>`;
+}
+
+/** The run that runs now, on the overview: head, plot and latest steps. */
+export function RunPanel({ run }) {
+  useEffect(() => watch(run.id), [run.id]);
+  return html`<section class="panel current" aria-labelledby="current-title">
+    <${RunHead} run=${run} level="h2" id="current-title" link=${true} />
+    <${RunPlot} run=${run} height=${360} />
+  </section>`;
+}
+
+function RunHead({ run, level, id, link }) {
+  const name = run.name || run.id;
+  const since = run.started ?? run.submitted;
+  return html`<div class="run-head">
+    <${level} id=${id}>${link ? html`<a href=${`#/runs/${run.id}`}>${name}</a>` : name}</${level}>
+    <span class=${`pill ${tone(run.state)}`} role="status" aria-label="State of the run">${run.state}</span>
+    <${Progress} run=${run} />
+    ${!isOver(run) && since && html`<span class="quiet">${duration(Math.max(0, Math.round(secondsBetween(since, null, now.value))))}</span>`}
+    <span class="buttons"><${RunButtons} run=${run} /></span>
+    ${run.reason && !isOver(run) && !run.question && html`<p class="reason">${run.reason}</p>`}
+  </div>`;
+}
+
+/** The curves of a run's streaming steps. */
+function RunPlot({ run, height }) {
+  const known = details.value[run.id];
+  const steps = known?.steps ?? new Map();
+  const revision = curves.revision.value;
+  const grown = useMemo(() => curves.ofRun(run.id), [run.id, revision]);
+  const columns = useMemo(() => Object.assign({}, ...[...steps.values()].map((step) => columnsOf(step) ?? {})), [steps.size, run.id]);
+  const labels = useMemo(() => labelsOf([...steps.values()]), [steps]);
+  const live = grown.length > 0 && inFlight(steps.get(grown.at(-1).path));
+  return html`<${Plot} curves=${grown} columns=${columns} revision=${revision} live=${live} height=${height}
+    title=${`Curves of ${run.name || run.id}: ${grown.length}`} label=${(path) => labels.get(path) ?? path} />`;
+}
+
+/** What tells the rounds of a sweep apart, by the path of each step: the parameters that are not the same in all. */
+export function labelsOf(steps) {
+  const rounds = new Map();
+  for (const step of steps) {
+    const round = step.path.slice(0, step.path.lastIndexOf("]") + 1);
+    if (!rounds.has(round)) rounds.set(round, {});
+    for (const [name, value] of Object.entries(step.parameters ?? {})) {
+      if (value === null || typeof value !== "object") rounds.get(round)[name] = value;
+    }
+  }
+  const all = [...rounds.values()];
+  const differs = (name) => all.some((values) => name in values && values[name] !== all.find((each) => name in each)[name]);
+  const names = [...new Set(all.flatMap((values) => Object.keys(values)))].filter(differs);
+  const spoken = (round) => names.filter((name) => name in rounds.get(round)).map((name) => plain(rounds.get(round)[name])).join(" ");
+  return new Map(steps.map((step) => [step.path, spoken(step.path.slice(0, step.path.lastIndexOf("]") + 1)) || step.path]));
+}
+
+/** The steps of a run, the latest first. */
+export function Steps({ run }) {
+  const [all, showAll] = useState(false);
+  const steps = [...(details.value[run.id]?.steps.values() ?? [])];
+  const shown = all ? steps : steps.slice(-SHOWN_STEPS);
+  return html`<section class="panel" aria-labelledby="steps-title">
+    <header><h2 id="steps-title">Steps</h2>${steps.length > shown.length && html`<button type="button" class="small" onClick=${() => showAll(true)}>Show all ${steps.length}</button>`}</header>
+    ${steps.length === 0 && html`<p class="quiet empty">${run.state === "queued" ? "It has not begun." : "None yet."}</p>`}
+    <ol class="steps" start=${steps.length - shown.length + 1}>
+      ${shown.map((step) => html`<${Step} key=${step.path} step=${step} />`).reverse()}
+    </ol>
+  </section>`;
+}
+
+function Step({ step }) {
+  const state = step.state === "intended" ? "running" : step.state;
+  const seconds = step.started || step.at ? secondsBetween(step.started ?? step.at, step.ended, now.value) : NaN;
+  const error = typeof step.error === "string" ? { detail: step.error } : step.error;
+  return html`<li class=${`step ${tone(state)}`}>
+    <div class="step-line">
+      <i aria-hidden="true"></i><strong>${step.instrument}.${step.action.replace(/^attribute:/, "")}</strong>
+      <span class="quiet parameters">${parametersInLine(step.parameters)}</span>
+      <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${step.origin === "adopted" || step.origin === "entered" ? ` (${step.origin})` : ""}</span>
+      <span class="quiet took">${duration(Math.max(0, seconds))}</span>
+    </div>
+    <small class="quiet path">${step.path}</small>
+    ${error && html`<p class="fault">${error.detail ?? plain(error)} ${error.way_out ?? ""}</p>`}
+  </li>`;
+}
+
+/** Saved rows as a table; arrays are named, not printed. */
+function Rows({ run, rows }) {
+  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const unit = (name) => rows.map((row) => row[name]?.unit).find(Boolean);
+  const shown = rows.slice(-SHOWN_ROWS);
+  return html`<section class="panel" aria-labelledby="rows-title">
+    <header><h2 id="rows-title">Saved rows</h2><span class="quiet">${rows.length > shown.length ? `the last ${shown.length} of ${rows.length}` : rows.length || ""}</span></header>
+    ${rows.length === 0 && html`<p class="quiet empty">Nothing has been saved${isOver(run) ? "" : " yet"}.</p>`}
+    ${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Saved rows"><table class="rows">
+      <thead><tr>${names.map((name) => html`<th key=${name} scope="col">${name}${unit(name) && html` <span class="unit">(${unitInPrint(unit(name))})</span>`}</th>`)}</tr></thead>
+      <tbody>${shown.map((row, index) => html`<tr key=${rows.length - shown.length + index}>${names.map((name) => html`<td key=${name}>${cell(row[name])}</td>`)}</tr>`)}</tbody>
+    </table></div>`}
+  </section>`;
+}
+
+/** The unit stands in the table's head. */
+function cell(value) {
+  if (value && typeof value === "object" && "$value" in value && typeof value.$value === "number") return number(value.$value);
+  if (value && typeof value === "object" && "$array" in value) return `${(value.shape ?? []).join(" × ")} points`;
+  return plain(value);
+}
+
+function About({ run }) {
+  const parameters = Object.entries(run.parameters ?? {});
+  const facts = [
+    ["id", html`<code>${run.id}</code>`],
+    ["who", run.who],
+    ["submitted", run.submitted && clock(run.submitted, now.value)],
+    ["started", run.started && clock(run.started, now.value)],
+    ["ended", run.ended && clock(run.ended, now.value)],
+    ...parameters.map(([name, value]) => [name, plain(value)]),
+  ].filter(([, value]) => value);
+  return html`<section class="panel" aria-labelledby="about-title">
+    <h2 id="about-title">About this run</h2>
+    <dl class="facts">${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+    <p class="links"><a href=${`#/records?run=${run.id}`}>Files of the record</a> <a href=${address("runs", run.id, "events")} target="_blank" rel="noopener">Journal as JSON</a></p>
+    ${run.experiment?.source && html`<details><summary>The experiment as it runs</summary><pre tabindex="0">${run.experiment.source}</pre></details>`}
+  </section>`;
+}
