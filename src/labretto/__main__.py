@@ -1,0 +1,5 @@
+"""`python -m labretto`."""
+
+from labretto.cli import main
+
+main()

@@ -1,0 +1,172 @@
+"""The command line: `labretto demo | up | serve | run | records | connect`.
+
+Commands read arguments and print; everything they do is done by the rooms below. What is imported by a command is
+imported inside it, so that `labretto --help` is quick.
+
+Exit status: 0 done · 1 failed (something may have moved) · 2 wrong usage · 3 refused (nothing moved) ·
+4 not reachable, ask again · 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from labretto.errors import FailedError, LabError, RefusedError, UnreachableError
+
+if TYPE_CHECKING:
+    from labretto.lab import Lab
+
+app = typer.Typer(
+    name="labretto",
+    help="Your Python drivers, on the network, in experiments that survive a crash.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+HubOption = Annotated[str | None, typer.Option("--hub", help="The hub's address or its lab's name, if several run.")]
+Port = Annotated[int | None, typer.Option(help="Where the hub listens; 0 takes any free port.", min=0, max=65535)]
+
+
+def main() -> NoReturn:
+    """Run the command line; an error of ours is told in its own words, never as a traceback."""
+    try:
+        app()
+    except LabError as error:
+        print(f"labretto: {error}", file=sys.stderr)
+        sys.exit(exit_status(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone: `labretto records | head`
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+def exit_status(error: LabError) -> int:
+    """What a script reads of an error."""
+    if isinstance(error, UnreachableError):
+        return 4
+    return 3 if isinstance(error, RefusedError) and not isinstance(error, FailedError) else 1
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Run to one finished record without a page, then end.")] = False,
+    port: Port = None,
+    as_json: AsJson = False,
+) -> None:
+    """A simulated laboratory that measures a sample library, and its page."""
+    from labretto.terminal import demonstrate
+
+    demonstrate(once=once, port=port, as_json=as_json)
+
+
+@app.command()
+def up(
+    lab: Annotated[Path | None, typer.Argument(help="The lab's file, such as lab.toml; none: an empty lab.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond the loopback only with a token.")
+    ] = None,
+    port: Port = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    """The hub of a lab: its instruments as supervised processes, the queue, the records and the page."""
+    from labretto import hub
+    from labretto.lab import load_lab
+
+    _log(verbose)
+    hub.serve(load_lab(lab), host=host, port=port, ready=_tell_address)
+
+
+@app.command()
+def serve(
+    driver: Annotated[str, typer.Argument(help="module:Class of the driver.")],
+    name: Annotated[
+        str | None, typer.Option(help="What the lab calls it; default: the class's name, in lower case.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="HTTP port; default: any free one.", min=1, max=65535)] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="An argument of the constructor: NAME=VALUE.")] = None,
+    path: Annotated[Path | None, typer.Option(help="Folder in which the driver's module stands.")] = None,
+    helao: Annotated[bool, typer.Option("--helao", help="Also offer the HELAO tutorial's routes (GET acts).")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+) -> None:
+    """Serve one driver over HTTP and ZMQ, until Ctrl-C."""
+    from labretto.terminal import pairs, serve_alone
+
+    _log(verbose)
+    shown = name or driver.rpartition(":")[2].rpartition(".")[2].lower()
+    raise typer.Exit(serve_alone(driver, shown, port, pairs(setting or []), path, helao=helao))
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(help="An experiment file (YAML or JSON).")],
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, VALUE as JSON.")] = None,
+    lab: Annotated[
+        Path | None, typer.Option(help="Start this lab's hub for the run, instead of using a running one.")
+    ] = None,
+    hub: HubOption = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Submit an experiment, watch it, and say where its record is."""
+    from labretto.terminal import pairs, run_experiment
+
+    run_experiment(experiment, pairs(parameter or []), lab=lab, hub=hub, wait=wait, as_json=as_json)
+
+
+@app.command()
+def records(
+    text: Annotated[str | None, typer.Argument(help="Words in the name, or a run's id.")] = None,
+    state: Annotated[str | None, typer.Option(help="succeeded, failed, aborted, running ...")] = None,
+    after: Annotated[str | None, typer.Option(help="Submitted then or later, such as 2026-11-21.")] = None,
+    before: Annotated[str | None, typer.Option(help="Submitted earlier.")] = None,
+    lab: Annotated[str, typer.Option(help="The lab's name.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Find the records that runs have left; works whether or not a hub runs."""
+    from labretto.terminal import list_records
+
+    list_records(lab, {"text": text, "state": state, "after": after, "before": before, "limit": limit}, as_json=as_json)
+
+
+@app.command()
+def connect(
+    name: Annotated[str, typer.Argument(help="An instrument's name, lab/name, or its address.")],
+    command: Annotated[
+        list[str] | None, typer.Argument(help="list | get X | set X VALUE | call ACTION A=1 ... | stop")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """A look at one instrument: list what it offers, get, set, call; interactive without a command."""
+    from labretto.terminal import look_at
+
+    look_at(name, command or [], as_json=as_json)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as installed
+
+    print(installed("labretto"))
+
+
+def _log(verbose: bool) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _tell_address(hub: Any) -> None:
+    lab: Lab = hub.lab
+    names = ", ".join(lab.instruments) or "none"
+    print(f"{lab.name}: {hub.url}  (instruments: {names}; Ctrl-C ends)", flush=True)

@@ -1,0 +1,233 @@
+"""The hub: everything of one lab composed into the one process of `labretto up`.
+
+Lock, journal, catalog, supervised instruments, orchestrator, page: each is made here and nowhere else, in the order in
+which they need each other. What each does is in its room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from labretto.access import check_bind
+from labretto.catalog.live import Changes
+from labretto.catalog.search import Index
+from labretto.catalog.store import Catalog
+from labretto.errors import ConflictError, LabError
+from labretto.instrument.reading import isoformat, now
+from labretto.lab import Lab
+from labretto.network.client import Instrument
+from labretto.network.directory import HubFile, remove_file, write_file
+from labretto.network.http import run_app
+from labretto.network.liveness import hold
+from labretto.network.supervise import Status, Supervisor
+from labretto.orchestrator.api import record_routes, run_routes
+from labretto.orchestrator.instruments import instrument_routes
+from labretto.orchestrator.journal import SqliteJournal
+from labretto.orchestrator.queue import Orchestrator
+from labretto.web.app import build
+
+logger = logging.getLogger(__name__)
+
+
+class SupervisedInstruments:
+    """The lab's instruments as the orchestrator and the page see them: clients, descriptions, changes told."""
+
+    def __init__(self, supervisor: Supervisor, changes: Changes) -> None:
+        self._supervisor = supervisor
+        self._changes = changes
+        self._descriptions: dict[str, Mapping[str, Any]] = {}
+        self._watched: dict[str, Instrument] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_listening = supervisor.listen(self._on_status)
+
+    async def instrument(self, name: str) -> Instrument:
+        """A connected client; see `Supervisor.instrument`."""
+        return await self._supervisor.instrument(name)
+
+    async def reachable(self, name: str) -> Instrument:
+        """Return when the instrument answers; see `Supervisor.reachable`."""
+        return await self._supervisor.reachable(name)
+
+    def descriptions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name → description (JSON form) of every instrument that has answered."""
+        return self._descriptions
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each instrument's name, state, reason and address, in the order of lab.toml."""
+        return [status.as_dict() for status in self._supervisor.status().values()]
+
+    async def meet(self) -> None:
+        """Return when every instrument that is up has been asked what it offers."""
+        await self._supervisor.settled()
+        for name, status in self._supervisor.status().items():
+            if status.state == "ready":
+                await self._look(name)
+
+    async def read_all(self) -> None:
+        """Read every attribute and tell it; for the page, while somebody looks."""
+        ready = [name for name, status in self._supervisor.status().items() if status.state == "ready"]
+        await asyncio.gather(*(self._read(name) for name in ready))
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop_listening()
+        for task in self._tasks:
+            task.cancel()
+
+    def _on_status(self, status: Status) -> None:
+        self._changes.publish("instrument", status.as_dict() | {"description": self._descriptions.get(status.name)})
+        if status.state == "ready":
+            task = asyncio.get_running_loop().create_task(self._look(status.name))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _look(self, name: str) -> None:
+        """Ask what it offers (a restart may have changed that), and listen to what it does."""
+        try:
+            client = await self._supervisor.instrument(name)
+            await client.describe()
+        except LabError as error:
+            logger.warning("an instrument was not met", extra={"instrument": name, "why": str(error)})
+            return
+        known = self._descriptions.get(name)
+        self._descriptions[name] = client.description.as_dict()
+        if self._watched.get(name) is not client:
+            self._watched[name] = client
+            client.listen(self._on_event)
+        if known != self._descriptions[name]:
+            status = self._supervisor.status()[name]
+            self._changes.publish("instrument", status.as_dict() | {"description": self._descriptions[name]})
+
+    def _on_event(self, topic: str, body: dict[str, Any]) -> None:
+        if topic == "invocation":
+            self._changes.publish("invocation", {**body, "result": None})
+
+    async def _read(self, name: str) -> None:
+        try:
+            readings = await (await self._supervisor.instrument(name)).read_all()
+        except LabError:
+            return  # its status says why, and is told already
+        body = {attribute: reading.as_dict() for attribute, reading in readings.items()}
+        self._changes.publish("readings", {"instrument": name, "readings": body})
+
+
+@dataclass(frozen=True)
+class RunningHub:
+    """A hub that answers."""
+
+    lab: Lab
+    url: str
+    orchestrator: Orchestrator
+    changes: Changes
+
+
+@contextlib.asynccontextmanager
+async def running(lab: Lab, *, host: str | None = None, port: int | None = None) -> AsyncIterator[RunningHub]:
+    """Run the hub of `lab` while the block runs.
+
+    Args:
+        lab: what to run.
+        host, port: where to listen instead of what the lab says; port 0: any free one.
+
+    Raises:
+        ConflictError: another hub owns this lab's folder, or the port is in use.
+        ForbiddenError: it would listen beyond the loopback without a token.
+        StorageError: the lab's folder cannot be written.
+    """
+    address = host or lab.host
+    check_bind(address, os.environ.get("LABRETTO_TOKEN"))
+    # Simulated instruments share a bench as real ones share a room; hosts inherit it.
+    os.environ.setdefault("LABRETTO_BENCH", str(lab.folder / "bench"))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(hold(lab.hub_lock))
+        listener = stack.enter_context(contextlib.closing(_listening(address, lab.port if port is None else port)))
+        journal = SqliteJournal(lab.folder / "journal.db")
+        stack.callback(journal.close)
+        index = stack.enter_context(Index(lab.folder / "catalog.db"))
+        changes = Changes()
+        stack.callback(changes.close)
+        supervisor = Supervisor(lab)
+        instruments = SupervisedInstruments(supervisor, changes)
+        await stack.enter_async_context(supervisor)
+        stack.callback(instruments.close)
+        await instruments.meet()
+        catalog = Catalog(lab.folder / "records")
+        orchestrator = Orchestrator(
+            journal=journal, catalog=catalog, index=index, instruments=instruments, changes=changes
+        )
+        await stack.enter_async_context(orchestrator)
+        routers = [run_routes(orchestrator), record_routes(orchestrator), instrument_routes(instruments, orchestrator)]
+        app = build(
+            routers=routers,
+            changes=changes,
+            look=instruments.read_all,
+            bound=address,
+            lab=lab.name,
+            version=version("labretto"),
+        )
+        await stack.enter_async_context(run_app(app, listener, websockets=True))
+        url = _url(address, listener)
+        elsewhere = {name: str(entry.url) for name, entry in lab.instruments.items() if entry.url}
+        write_file(lab.hub_file, HubFile(lab.name, url, os.getpid(), isoformat(now()), elsewhere).as_dict())
+        stack.callback(remove_file, lab.hub_file)
+        yield RunningHub(lab, url, orchestrator, changes)
+
+
+def serve(
+    lab: Lab, *, host: str | None = None, port: int | None = None, ready: Callable[[RunningHub], Any] = lambda hub: None
+) -> None:
+    """Run the hub of `lab` until SIGINT or SIGTERM.
+
+    Args:
+        lab, host, port: see `running`.
+        ready: called once it answers; an awaitable that it returns runs beside the hub, whose end is the hub's end.
+    """
+    asyncio.run(_serve(lab, host, port, ready))
+
+
+async def _serve(lab: Lab, host: str | None, port: int | None, ready: Callable[[RunningHub], Any]) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with running(lab, host=host, port=port) as hub:
+        beside = ready(hub)
+        waiting = [asyncio.ensure_future(ended.wait())]
+        if beside is not None:
+            waiting.append(asyncio.ensure_future(beside))
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            if task.done():
+                task.result()
+            task.cancel()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A listening socket, taken before any hardware is touched."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConflictError(
+            f"The hub cannot listen on {host}:{port}: {error.strerror}.",
+            way_out="Choose another with --port, or end what listens there.",
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"

@@ -1,0 +1,373 @@
+"""What the commands print and ask on a terminal: progress, tables, the little prompt of `labretto connect`.
+
+On a terminal people see bars and tables (rich); into a pipe or with --json the same things are plain lines or JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, from_problem
+from labretto.instrument import codec
+from labretto.instrument.describe import Description
+from labretto.lab import LabInstrument, home, load_lab
+from labretto.network.blocking import BlockingInstrument, connect, describe
+from labretto.orchestrator.client import Hub, RunHandle
+from labretto.orchestrator.engine import OVER
+
+if TYPE_CHECKING:
+    from labretto.hub import RunningHub
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on standard output, whatever an instrument put into it."""
+    print(json.dumps(json.loads(codec.encode_json(value)), indent=2, ensure_ascii=False))
+
+
+def pairs(texts: Sequence[str]) -> dict[str, Any]:
+    """`["x=1.5", "name=A1"]` as `{"x": 1.5, "name": "A1"}`: values are JSON, or text where they are not.
+
+    Raises:
+        InvalidError: one has no `=`.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InvalidError(f"{text!r} is not NAME=VALUE.", way_out="Write for instance x=1.5.")
+        found[name] = value_of(value)
+    return found
+
+
+def value_of(text: str) -> Any:
+    """A JSON value, or the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# labretto demo ----------------------------------------------------------------------------------------------------
+
+
+def demonstrate(*, once: bool, port: int | None, as_json: bool) -> None:
+    """See `labretto demo`."""
+    from labretto import hub
+
+    with resources.as_file(resources.files("labretto") / "demo") as folder:
+        lab = load_lab(folder / "lab.toml")
+        scan = folder / "scan.yaml"
+
+        def ready(running: RunningHub) -> Any:
+            if not as_json:
+                console.print(f"The page: [bold]{running.url}[/]   (Ctrl-C ends)", highlight=False)
+            work = asyncio.to_thread(_demo_run, running.url, scan, as_json)
+            return work if once else _beside(work)
+
+        try:
+            hub.serve(lab, port=0 if once and port is None else port, ready=ready)
+        except ConflictError as error:
+            if port is not None or "listen" not in error.detail:
+                raise
+            hub.serve(lab, port=0, ready=ready)
+
+
+async def _beside(work: Any) -> None:
+    """Do the work, then go on until the hub ends; what goes wrong in the run is shown, and the page stays."""
+    try:
+        await work
+    except LabError as error:
+        errors.print(f"[red]{error}[/]", highlight=False)
+    await asyncio.Event().wait()
+
+
+def _demo_run(url: str, scan: Path, as_json: bool) -> None:
+    """Watch the scan that an earlier demo left unfinished, or submit one."""
+    with Hub(url) as hub:
+        unfinished = hub.ask("GET", "/api/runs?state=running&state=queued&state=paused&state=waiting")
+        handle = hub.run(unfinished[0]["id"]) if unfinished else hub.submit(scan)
+        if unfinished and not as_json:
+            console.print(f"Going on with run {handle.id}, which was interrupted.")
+        finish(hub, handle, as_json=as_json)
+
+
+# labretto serve ---------------------------------------------------------------------------------------------------
+
+
+def serve_alone(
+    driver: str, name: str, port: int | None, settings: Mapping[str, Any], path: Path | None, *, helao: bool
+) -> int:
+    """See `labretto serve`; answers the exit status."""
+    from dataclasses import replace
+
+    from labretto.network.serve import order_alone, serve
+
+    try:
+        found = LabInstrument(name=name, driver=driver, port=port, settings=dict(settings), path=path)
+    except ValueError as error:
+        raise InvalidError(f"{driver!r} is not module:Class.", way_out="Write for instance furnace:Furnace.") from error
+    order = replace(order_alone(found), helao=helao)
+
+    def ready(file: Any) -> None:
+        print(f"{name}: {', '.join(file.addresses.values())}  (Ctrl-C ends)", flush=True)
+
+    return serve(order, ready=ready)
+
+
+# labretto run -----------------------------------------------------------------------------------------------------
+
+
+def run_experiment(
+    file: Path, parameters: Mapping[str, Any], *, lab: Path | None, hub: str | None, wait: bool, as_json: bool
+) -> None:
+    """See `labretto run`."""
+    if lab is None:
+        with Hub(hub) as found:
+            _submit(found, file, parameters, wait=wait, as_json=as_json)
+        return
+    from labretto import hub as hubs
+
+    def ready(running: RunningHub) -> Any:
+        def work() -> None:
+            with Hub(running.url) as found:
+                _submit(found, file, parameters, wait=True, as_json=as_json)
+
+        return asyncio.to_thread(work)
+
+    hubs.serve(load_lab(lab), port=0, ready=ready)
+
+
+def _submit(hub: Hub, file: Path, parameters: Mapping[str, Any], *, wait: bool, as_json: bool) -> None:
+    handle = hub.submit(file, **parameters)
+    if wait:
+        finish(hub, handle, as_json=as_json)
+    elif as_json:
+        print_json(handle.status())
+    else:
+        print(handle.id)
+
+
+def finish(hub: Hub, handle: RunHandle, *, as_json: bool) -> None:
+    """Show a run's progress to its end, and where its record is.
+
+    Raises:
+        LabError: the run failed or was aborted; in its own words.
+    """
+    with _progress(handle, quiet=as_json) as show:
+        for status in _statuses(hub, handle):
+            show(status)
+    status = handle.status()
+    folder = hub.ask("GET", f"/api/records/{handle.id}")["folder"]
+    if as_json:
+        print_json({**status, "record": folder})
+    else:
+        console.print(f"Run {handle.id}: {status['state']}", highlight=False)
+        console.print(f"Record: {folder}", highlight=False, soft_wrap=True)
+    if status["state"] != "succeeded":
+        raise from_problem(status["error"] or {"status": 409, "detail": f"The run was {status['state']}."})
+
+
+@contextlib.contextmanager
+def _progress(handle: RunHandle, *, quiet: bool) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """How a run is shown: a bar on a terminal, a line for each change of state elsewhere."""
+    if quiet:
+        yield lambda status: None
+        return
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(handle.id, total=None)
+
+        def show(status: Mapping[str, Any]) -> None:
+            words = f"{status['name']}: {status['state']}"
+            reason = f" ({status['reason']})" if status.get("reason") else ""
+            total = status.get("steps_total")
+            progress.update(task, description=words + reason, completed=status.get("steps_done") or 0, total=total)
+
+        yield show
+
+
+def _lines() -> Callable[[Mapping[str, Any]], None]:
+    told: list[str] = []
+
+    def show(status: Mapping[str, Any]) -> None:
+        reason = f": {status['reason']}" if status.get("reason") else ""
+        line = f"{status['name']}: {status['state']}{reason}"
+        if told[-1:] != [line]:
+            told.append(line)
+            print(line, flush=True)
+
+    return show
+
+
+def _statuses(hub: Hub, handle: RunHandle) -> Iterator[Mapping[str, Any]]:
+    """The run's summary whenever it changes, until it is over; told by the hub, not asked for again and again."""
+    from websockets.sync.client import connect as listen
+
+    address = hub.address.replace("http", "ws", 1) + "/live"
+    with listen(address, max_size=None) as live:
+        status = handle.status()
+        yield status
+        total = status.get("steps_total")
+        while status["state"] not in OVER:
+            frame = live.recv()
+            if isinstance(frame, bytes):
+                continue
+            changes = json.loads(frame)
+            if changes.get("missed"):
+                status = handle.status()
+                yield status
+            for change in changes.get("changes", ()):
+                if change["body"].get("run" if change["topic"] != "run" else "id") == handle.id:
+                    status = _after(status, change, handle) | {"steps_total": total}
+                    yield status
+
+
+def _after(status: Mapping[str, Any], change: Mapping[str, Any], handle: RunHandle) -> dict[str, Any]:
+    if change["topic"] == "run":
+        return {**status, **change["body"]}
+    done = status.get("steps_done") or 0
+    ended = change["topic"] == "saved" or (change["topic"] == "step" and change["body"]["state"] != "intended")
+    return {**status, "steps_done": done + 1} if ended else dict(status)
+
+
+# labretto records -------------------------------------------------------------------------------------------------
+
+
+def list_records(lab: str, query: Mapping[str, Any], *, as_json: bool) -> None:
+    """See `labretto records`."""
+    found = [record for folder in _lab_folders(lab) for record in _search(folder, query)]
+    found.sort(key=lambda record: str(record["submitted"]), reverse=True)
+    found = found[: query["limit"]]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("submitted", "state", "name", "who", "run", box=None)
+    for record in found:
+        submitted = str(record["submitted"] or "")[:19].replace("T", " ")
+        table.add_row(submitted, record["state"], record["name"], record["who"], record["id"])
+    console.print(table if found else "No records are found.")
+
+
+def _lab_folders(lab: str) -> list[Path]:
+    folders = [folder for folder in sorted(home().glob(lab or "*")) if (folder / "catalog.db").exists()]
+    if lab and not folders:
+        raise NotFoundError(f"The lab {lab!r} has no records in {home()}.", way_out="LABRETTO_HOME says where to look.")
+    return folders
+
+
+def _search(lab_folder: Path, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from labretto.catalog.search import Index
+
+    with Index(lab_folder / "catalog.db") as index:
+        rows = index.search(**query)
+    return [{**row, "lab": lab_folder.name, "folder": str(lab_folder / "records" / row["folder"])} for row in rows]
+
+
+# labretto connect -------------------------------------------------------------------------------------------------
+
+_HELP = """list                  what it offers
+get ATTRIBUTE         read one ("get" alone: all)
+set ATTRIBUTE VALUE   set one
+call ACTION A=1 B=2   do it, and wait for its end
+stop                  the driver's stop(), at once
+quit"""
+
+
+def look_at(name: str, words: Sequence[str], *, as_json: bool) -> None:
+    """See `labretto connect`."""
+    with connect(name) as instrument:
+        if words:
+            _obey(instrument, list(words), as_json=as_json)
+            return
+        console.print(_HELP, highlight=False)
+        while (line := _ask(f"{name}> ")) is not None:
+            try:
+                if line.split() in (["quit"], ["exit"]):
+                    return
+                if line.strip():
+                    _obey(instrument, shlex.split(line), as_json=as_json)
+            except (LabError, ValueError) as error:
+                errors.print(f"[red]{error}[/]", highlight=False)
+
+
+def _ask(prompt: str) -> str | None:
+    try:
+        return input(prompt if sys.stdin.isatty() else "")
+    except EOFError:
+        return None
+
+
+def _obey(instrument: BlockingInstrument, words: list[str], *, as_json: bool) -> None:
+    description = describe(instrument)
+    match words:
+        case ["list"]:
+            _show_offer(description, as_json=as_json)
+        case ["get"]:
+            _show({a: getattr(instrument, a).get().as_dict() for a in description.attributes}, as_json=as_json)
+        case ["get", attribute]:
+            reading = _member(instrument, description.attributes, attribute).get()
+            _show(reading.as_dict() if as_json else repr(reading), as_json=as_json)
+        case ["set", attribute, value]:
+            reading = _member(instrument, description.attributes, attribute).set(value_of(value))
+            _show(reading.as_dict() if as_json else repr(reading), as_json=as_json)
+        case ["call", action, *arguments]:
+            _show(_member(instrument, description.actions, action)(**pairs(arguments)), as_json=as_json)
+        case ["stop"]:
+            _show(instrument.stop(), as_json=as_json)
+        case _:
+            raise InvalidError(f"{shlex.join(words)!r} is not understood.", way_out="\n" + _HELP)
+
+
+def _member(instrument: BlockingInstrument, known: Mapping[str, Any], name: str) -> Any:
+    if name not in known:
+        raise NotFoundError(f"There is no {name!r}.", way_out=f"There are {', '.join(known) or 'none'}.")
+    return getattr(instrument, name)
+
+
+def _show(value: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        console.print(value, highlight=False)
+
+
+def _show_offer(description: Description, *, as_json: bool) -> None:
+    if as_json:
+        print_json(description.as_dict())
+        return
+    table = Table("", "name", "takes", "unit", "what", box=None)
+    for name, attribute in description.attributes.items():
+        kind = "attribute" if not attribute.writable else "attribute (set)"
+        table.add_row(kind, name, "", attribute.unit or "", _first_line(attribute.description))
+    for name, action in description.actions.items():
+        takes = ", ".join(f"{p}{_unit(entry.schema)}" for p, entry in action.parameters.items())
+        table.add_row(
+            f"action ({action.effect})", name, takes, action.result.get("unit", ""), _first_line(action.description)
+        )
+    console.print(table)
+
+
+def _unit(schema: Mapping[str, Any]) -> str:
+    return f" [{schema['unit']}]" if "unit" in schema else ""
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
