@@ -61,6 +61,11 @@ class SupervisedInstruments:
         """Name → description (JSON form) of every instrument that has answered."""
         return self._descriptions
 
+    def why_unknown(self, name: str) -> str | None:
+        """Why an instrument of the lab has never answered; None if the lab has none of that name."""
+        status = self._supervisor.status().get(name)
+        return f"{name} is {status.state}{f': {status.reason}' if status.reason else ''}" if status else None
+
     def status(self) -> list[dict[str, Any]]:
         """Each instrument's name, state, reason and address, in the order of lab.toml."""
         return [status.as_dict() for status in self._supervisor.status().values()]

@@ -21,7 +21,7 @@ from labretto.catalog.finish import finalise
 from labretto.catalog.live import Changes
 from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog, RecordWriter
-from labretto.errors import ConflictError, InvalidError, LabError, StorageError
+from labretto.errors import ConflictError, InvalidError, LabError, StorageError, UnreachableError
 from labretto.experiment.check import check
 from labretto.experiment.follow import count_steps, follow
 from labretto.experiment.load import load, load_object
@@ -41,6 +41,9 @@ class LabInstruments(Instruments, Protocol):
 
     def descriptions(self) -> Mapping[str, Mapping[str, Any]]:
         """Name → description (JSON form), of every instrument that has been seen."""
+
+    def why_unknown(self, name: str) -> str | None:
+        """Why an instrument of the lab has not been seen; None if the lab has none of that name."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,9 @@ class Orchestrator:
         if submission.function is not None:
             return known | self._prepared_python(submission)
         experiment = _loaded(submission)
+        for name in experiment.instruments:
+            if name not in self._instruments.descriptions() and (why := self._instruments.why_unknown(name)):
+                raise UnreachableError(f"{why}; nothing was submitted.", way_out="Mend it, then submit again.")
         experiment = settle_soe(experiment, self._instruments.descriptions())
         faults = check(experiment, submission.parameters, self._instruments.descriptions())
         if faults:
