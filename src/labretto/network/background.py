@@ -17,8 +17,9 @@ from labretto.errors import InvalidError
 from labretto.lab import LabInstrument, check_name
 from labretto.network.serve import Order, Serving, order_alone, serving
 
-STOP_WITHIN = 5.0
-"""Seconds to wait for the thread; one whose driver is blocked is left behind, since a thread cannot be killed."""
+STOP_WITHIN = 2.0
+"""Seconds to wait for the thread. One whose driver is blocked goes on, and keeps its lock, until the driver returns: a
+thread cannot be killed."""
 
 _RUNNING: dict[str, Background] = {}
 
@@ -80,7 +81,11 @@ class Background:
             target=self._run, args=[driver], name=f"server of {order.instrument.name}", daemon=True
         )
         self._thread.start()
-        self._file = self._ready.result().file
+        try:
+            self._file = self._ready.result().file
+        except BaseException:
+            self._thread.join(STOP_WITHIN)
+            raise
         _RUNNING[self.name] = self
         atexit.register(self.stop)
 
@@ -134,7 +139,7 @@ class Background:
             async with serving(self._order, driver) as served:
                 self._ready.set_result(served)
                 await self._end.wait()
-        except BaseException as error:  # noqa: BLE001 - it belongs to the one who asked for the start
+        except BaseException as error:  # it belongs to the one who asked for the start
             if self._ready.done():
                 raise
             self._ready.set_exception(error)

@@ -168,6 +168,7 @@ async def _host(make: Callable[[], object], offer: Offer, ledger: Path) -> Async
 
     async with Host(made, offer, Ledger(ledger)) as host:
         yield host
+    await _idle(host)  # as long as its driver is busy nobody else may have this ledger
 
 
 # A whole process --------------------------------------------------------------------------------------------------

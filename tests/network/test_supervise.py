@@ -1,0 +1,131 @@
+"""When a dead host is started again, and what is said of instruments whose hosts run elsewhere.
+
+The lives of real host processes are in tests/system/test_hosts.py.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from labretto.errors import NotFoundError, UnreachableError
+from labretto.lab import Lab, LabInstrument
+from labretto.network.background import start_background
+from labretto.network.supervise import Status, Supervisor, pause_before
+
+
+class Motor:
+    @property
+    def speed(self) -> float:
+        return 1.0
+
+
+def test_the_first_death_costs_the_shortest_pause() -> None:
+    assert pause_before([100.0]) == 0.2
+
+
+def test_the_pause_doubles_with_each_death_in_a_row() -> None:
+    assert [pause_before([10.0 * n for n in range(1, count + 1)]) for count in (1, 2, 3, 4)] == [0.2, 0.4, 0.8, 1.6]
+
+
+def test_the_pause_never_exceeds_ten_seconds() -> None:
+    assert pause_before([29.0 * n for n in range(20)]) == 10.0
+
+
+def test_five_deaths_within_half_a_minute_are_a_crash_loop() -> None:
+    assert pause_before([0.0, 1.0, 2.0, 3.0, 30.0]) is None
+    assert pause_before([0.0, 1.0, 2.0, 3.0, 30.1]) == 3.2
+
+
+def test_a_host_that_lived_long_begins_anew() -> None:
+    assert pause_before([0.0, 1.0, 2.0, 3.0, 500.0]) == 0.2
+
+
+def elsewhere(url: str) -> Lab:
+    return Lab(name="demo", instruments={"motor": LabInstrument(name="motor", url=url)})
+
+
+async def changed(supervisor: Supervisor, wanted: Callable[[Status], bool]) -> Status:
+    """The first status that is as wanted, now or later."""
+    found: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+
+    def look(status: Status) -> None:
+        if wanted(status) and not found.done():
+            found.set_result(status)
+
+    end = supervisor.listen(look)
+    for status in supervisor.status().values():
+        look(status)
+    try:
+        return await found
+    finally:
+        end()
+
+
+async def test_a_host_elsewhere_is_only_connected_to() -> None:
+    motor = await asyncio.to_thread(start_background, Motor)
+    async with Supervisor(elsewhere(motor.url)) as supervisor:
+        client = await supervisor.instrument("motor")
+
+        assert (await client.read("speed")).value == 1.0
+        assert await supervisor.instrument("motor") is client
+        assert supervisor.status()["motor"].state == "ready"
+    assert (await asyncio.to_thread(lambda: motor.url)) == motor.url
+    await asyncio.to_thread(motor.stop)
+
+
+async def test_a_host_elsewhere_that_does_not_answer_is_unreachable_and_says_why(free_port: int) -> None:
+    async with Supervisor(elsewhere(f"http://127.0.0.1:{free_port}")) as supervisor:
+        await supervisor.settled()
+
+        status = supervisor.status()["motor"]
+        assert status.state == "unreachable"
+        assert str(free_port) in status.reason
+        with pytest.raises(UnreachableError, match="motor is unreachable"):
+            await supervisor.instrument("motor")
+
+
+async def test_a_host_elsewhere_that_comes_later_is_found(free_port: int) -> None:
+    async with Supervisor(elsewhere(f"http://127.0.0.1:{free_port}")) as supervisor:
+        await changed(supervisor, lambda status: status.state == "unreachable")
+        reachable = asyncio.create_task(supervisor.reachable("motor"))
+
+        motor = await asyncio.to_thread(start_background, Motor, port=free_port)
+
+        assert (await (await reachable).read("speed")).value == 1.0
+    await asyncio.to_thread(motor.stop)
+
+
+async def test_an_unknown_instrument_gets_the_near_name(free_port: int) -> None:
+    async with Supervisor(elsewhere(f"http://127.0.0.1:{free_port}")) as supervisor:
+        with pytest.raises(NotFoundError, match="Did you mean 'motor'"):
+            await supervisor.instrument("moter")
+
+
+async def test_an_empty_lab_is_supervised_too() -> None:
+    async with Supervisor(Lab(name="empty")) as supervisor:
+        await supervisor.settled()
+        assert supervisor.status() == {}
+
+
+async def test_after_the_end_everything_is_stopped(free_port: int) -> None:
+    async with Supervisor(elsewhere(f"http://127.0.0.1:{free_port}")) as supervisor:
+        pass
+
+    assert supervisor.status()["motor"].as_dict()["state"] == "stopped"
+    with pytest.raises(UnreachableError, match="the hub stopped"):
+        await supervisor.instrument("motor")
+
+
+async def test_a_listener_that_raises_does_not_keep_others_from_hearing(free_port: int) -> None:
+    heard: list[str] = []
+
+    def bad(status: Status) -> None:
+        raise RuntimeError("bad listener")
+
+    supervisor = Supervisor(elsewhere(f"http://127.0.0.1:{free_port}"))
+    supervisor.listen(bad)
+    supervisor.listen(lambda status: heard.append(status.state))
+    async with supervisor:
+        await supervisor.settled()
+    assert heard[:2] == ["starting", "unreachable"]
