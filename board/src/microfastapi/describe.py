@@ -132,8 +132,10 @@ def _settable(member) -> bool:
 
         import uctypes
 
+        from .signature import address
+
         width = 8 if sys.maxsize > 1 << 32 else 4
-        nothing = uctypes.bytes_at(id(member) + 3 * width, width)  # no property here has a deleter
-        return uctypes.bytes_at(id(member) + 2 * width, width) != nothing
+        nothing = uctypes.bytes_at(address(member) + 3 * width, width)  # no property here has a deleter
+        return uctypes.bytes_at(address(member) + 2 * width, width) != nothing
     except ImportError:
         return True

@@ -54,9 +54,7 @@ class Ledger:
         if lasting:
             self._write(entry)
         self.entries.append(entry)
-        if len(self.entries) > self.most:
-            old = self.entries.pop(0)
-            self.forgotten = max(self.forgotten, clock.born(old["id"]) or 0)
+        self._forget()
 
     def end(self, entry: dict, lasting: bool) -> None:
         """Remembers how an action ended."""
@@ -67,6 +65,11 @@ class Ledger:
         """Remembers the highest lease number; lower ones are refused from now on, after a restart too."""
         self.lease = number
         self._write({"lease": number})
+
+    def _forget(self) -> None:
+        while len(self.entries) > self.most:
+            old = self.entries.pop(0)
+            self.forgotten = max(self.forgotten, clock.born(old["id"]) or 0)
 
     # The file
 
@@ -123,7 +126,7 @@ class Ledger:
                     "detail": "The board restarted while %s was running." % entry["action"],
                     "way_out": "Look at the instrument; nobody knows how far it came.",
                 }
-        self.entries = self.entries[-self.most :]
+        self._forget()
         self._rewrite()
 
     def _replay(self, line: dict) -> None:

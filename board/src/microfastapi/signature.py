@@ -340,8 +340,8 @@ def _from_object(function) -> "Signature | None":
     def word(address: int) -> int:
         return int.from_bytes(uctypes.bytes_at(address, width), "little")
 
-    here = id(function)
-    code = iter(uctypes.bytes_at(word(here + 3 * width), 512 if width == 8 else 256))
+    here = address(function)
+    code = _bytes(uctypes, word(here + 3 * width))
     first = next(code)
     positional, keyword_only, defaults, shift = first & 3, 0, 0, 0
     while first & 0x80:
@@ -355,7 +355,7 @@ def _from_object(function) -> "Signature | None":
     numbers = [_number(code) for _ in range(1 + positional + keyword_only)]
     table = word(word(here + width) + 2 * width)
     cell = [None]
-    memory = uctypes.bytearray_at(word(id(cell) + 3 * width), width)
+    memory = uctypes.bytearray_at(word(address(cell) + 3 * width), width)
 
     def read(bits: bytes):
         memory[:] = bits
@@ -374,6 +374,19 @@ def _from_object(function) -> "Signature | None":
     known = Signature(parameters, nature="plain" if type(function).__name__ == "function" else "async")
     known.name = names[0]
     return known
+
+
+def address(thing) -> int:
+    """Where an object lies; `id` folds addresses between 1 and 2 GiB into negative small integers on 32 bits."""
+    place = id(thing)
+    return place if place >= 0 else place & 0x7FFFFFFF
+
+
+def _bytes(uctypes, address: int):
+    """The bytes from an address on, never one more than is asked for: behind them the memory may end."""
+    while True:
+        yield uctypes.bytes_at(address, 1)[0]
+        address += 1
 
 
 def _number(code) -> int:

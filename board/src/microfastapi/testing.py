@@ -57,7 +57,11 @@ class TestClient:
 
     def run(self, awaitable):
         """Runs something in the loop that the requests run in."""
-        return self.loop.run_until_complete(awaitable)
+
+        async def go():
+            return await awaitable
+
+        return self.loop.run_until_complete(go())
 
     def close(self) -> None:
         """Ends the loop."""
