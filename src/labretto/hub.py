@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -160,11 +161,13 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         index = stack.enter_context(Index(lab.folder / "catalog.db"))
         changes = Changes()
         stack.callback(changes.close)
+        # The first array of a run would wait for this import otherwise.
+        loading = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "pyarrow")
         supervisor = Supervisor(lab)
         instruments = SupervisedInstruments(supervisor, changes)
         await stack.enter_async_context(supervisor)
         stack.callback(instruments.close)
-        await instruments.meet()
+        await asyncio.gather(instruments.meet(), loading)
         catalog = Catalog(lab.folder / "records")
         orchestrator = Orchestrator(
             journal=journal, catalog=catalog, index=index, instruments=instruments, changes=changes
