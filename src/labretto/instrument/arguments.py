@@ -5,10 +5,12 @@ What does not fit is refused in the words of the lab: the parameter, the value, 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 import pydantic
+import pydantic_core
 from pydantic import TypeAdapter
 
 from labretto.errors import InvalidError, LimitError
@@ -43,7 +45,7 @@ def check_arguments(
     ]
     arguments: dict[str, Any] = {}
     wrong: list[InvalidError] = []
-    for name in given.keys() & validators.keys():
+    for name in [name for name in given if name in validators]:
         try:
             unit = action.parameters[name].schema.get("unit")
             arguments[name] = check_value(validators[name], given[name], f"{place}: {name}", unit)
@@ -65,16 +67,29 @@ def check_value(validator: TypeAdapter[Any], value: Any, place: str, unit: str |
         return validator.validate_python(value)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
-        with_unit = f" {unit}" if unit else ""
-        if first["type"] in _BOUNDS:
-            key, words = _BOUNDS[first["type"]]
-            limit = first["ctx"][key]
-            inner = "".join(f"[{part}]" for part in first["loc"])
-            detail = f"{place}{inner}={first['input']!r}{with_unit} {words} {limit}{with_unit}."
-            raise LimitError(detail, way_out=f"Give a value within {limit}{with_unit}.") from None
-        came = repr(value)
-        detail = f"{place}={came[:120]} does not fit: {first['msg'][:1].lower()}{first['msg'][1:]}."
-        raise InvalidError(detail) from None
+    except Exception as error:
+        # A limit that does not fit its type, a check of the driver's own that fails: refused, like what does not fit.
+        raise InvalidError(f"{place}={_shown(value)} cannot be checked: {error}.") from error
+    if first["type"] in _BOUNDS:
+        raise _beyond(first, place, unit)
+    raise InvalidError(f"{place}={_shown(value)} does not fit: {first['msg'][:1].lower()}{first['msg'][1:]}.")
+
+
+def _beyond(first: pydantic_core.ErrorDetails, place: str, unit: str | None) -> LimitError:
+    with_unit = f" {unit}" if unit else ""
+    key, words = _BOUNDS[first["type"]]
+    bound = first["ctx"][key]
+    limit = format(bound, ".12g") if isinstance(bound, float) else str(bound)  # "100", as declared, not "100.0"
+    inner = "".join(f"[{part}]" for part in first["loc"])
+    return LimitError(
+        f"{place}{inner}={_shown(first['input'])}{with_unit} {words} {limit}{with_unit}.",
+        way_out=f"Give a value within {limit}{with_unit}.",
+    )
+
+
+def _shown(value: Any) -> str:
+    """Short, whatever it is; a list of a million numbers is not spelled out first."""
+    return reprlib.repr(value)[:120]
 
 
 def _wanted(schema: Mapping[str, Any]) -> str:

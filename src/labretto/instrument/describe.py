@@ -8,20 +8,32 @@ Everything is looked up statically: a plain `getattr` on a foreign driver may se
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import inspect
 import typing
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from dataclasses import InitVar, dataclass, field
+from types import FunctionType
 from typing import Any, get_args, get_origin
 
-import annotated_types
-import pydantic
+import pydantic_core
 from pydantic import TypeAdapter
 
 from labretto.errors import InvalidError
+from labretto.instrument import codec
 from labretto.instrument.invocation import Effect
+from labretto.instrument.schema import Schema, adapter_of, columns_of, hints, own_hints, schema_of
 
-Schema = dict[str, Any]
 Function = typing.TypeVar("Function", bound=Callable[..., Any])
 
 _EFFECTS = get_args(Effect)
@@ -155,230 +167,207 @@ def _action_as_dict(action: Action) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Offer:
-    """A description with the validators that only the host needs."""
+    """A description with what only the host needs."""
 
     description: Description
     arguments: Mapping[str, Mapping[str, TypeAdapter[Any]]]
     """Action → parameter → validator."""
     values: Mapping[str, TypeAdapter[Any]]
     """Writable attribute → validator."""
+    asynchronous: bool = False
+    """The class has coroutines of its own, so its other methods may count on a running loop too."""
 
 
 def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offer:
     """Describe what instances of the class `driver` offer, without making one and without calling anything of it.
 
+    Static and class methods are not offered (they make drivers), nor are class attributes without an annotation.
+
     Raises:
-        InvalidError: an annotation cannot be resolved or has no JSON Schema; names the method and the parameter.
+        InvalidError: an annotation cannot be resolved or has no JSON Schema, or the overlay names what is not there.
     """
+    if not isinstance(driver, type):
+        raise InvalidError(f"{driver!r} is no class.", way_out="Name the class of the driver, as in module:Class.")
     overlay = overlay or Overlay()
-    attributes: dict[str, Attribute] = {}
+    members = _public_members(driver, overlay.hidden)
+    attributes = _annotated_attributes(driver, overlay, set(members))
     actions: dict[str, Action] = {}
     arguments: dict[str, dict[str, TypeAdapter[Any]]] = {}
     values: dict[str, TypeAdapter[Any]] = {}
-    for member, value in _public_members(driver, overlay.hidden):
-        if isinstance(value, property):
-            attribute, validator = _attribute_of_property(driver, member, value, overlay)
-            attributes[member] = attribute
-            if attribute.writable:
-                values[member] = validator
+    for member, value in members.items():
+        if isinstance(value, property | functools.cached_property):
+            attributes[member], validator = _attribute(driver, member, value, overlay)
+            values |= {member: validator} if validator else {}
         elif inspect.isfunction(value) and member not in _RESERVED:
             actions[member], arguments[member] = _action(driver, member, value, overlay)
-    attributes |= _annotated_attributes(driver, overlay)
+    _check_overlay(driver, overlay, attributes, actions)
     description = Description(
         name=name,
         title=driver.__name__,
-        description=inspect.getdoc(driver) or "" if driver.__doc__ else "",
+        description=_documentation(driver),
         driver=f"{driver.__module__}:{driver.__qualname__}",
         attributes=attributes,
         actions=actions,
         stop=callable(inspect.getattr_static(driver, "stop", None)),
     )
-    return Offer(description, arguments, values)
+    return Offer(description, arguments, values, asynchronous=any(map(_is_asynchronous, members.values())))
 
 
-def _public_members(driver: type, hidden: frozenset[str]) -> list[tuple[str, Any]]:
+def _documentation(driver: type) -> str:
+    generated = f"{driver.__name__}("  # a dataclass without a docstring gets its signature for one
+    text = inspect.getdoc(driver) or "" if driver.__doc__ else ""
+    return "" if text.startswith(generated) else text
+
+
+def _is_asynchronous(value: Any) -> bool:
+    function = inspect.unwrap(value) if inspect.isfunction(value) else value
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _public_members(driver: type, hidden: frozenset[str]) -> dict[str, Any]:
     """Members in the order in which the classes define them, bases first; static, so that nothing is executed."""
     members: dict[str, Any] = {}
     for cls in reversed(driver.__mro__):
         if cls is not object:
             members |= {k: v for k, v in vars(cls).items() if not k.startswith("_") and k not in hidden}
-    return list(members.items())
+    return members
 
 
-def _attribute_of_property(
-    driver: type, member: str, value: property, overlay: Overlay
-) -> tuple[Attribute, TypeAdapter[Any]]:
+def _check_overlay(
+    driver: type, overlay: Overlay, attributes: Mapping[str, Attribute], actions: Mapping[str, Action]
+) -> None:
+    """A misspelled name in the side table must not pass in silence: a limit or an effect would be missing."""
+    parameters = {f"{action.name}.{name}" for action in actions.values() for name in action.parameters}
+    known = {
+        "effects": set(actions),
+        "concurrent": set(actions),
+        "units": set(attributes) | parameters,
+        "hidden": {name for cls in driver.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))},
+    }
+    faults = [
+        {"detail": f"{driver.__name__} has no {named!r}, which `{word}` names.", "way_out": _such_as(names)}
+        for word, names in known.items()
+        for named in sorted(set(getattr(overlay, word)) - names)
+    ]
+    faults += [
+        {"detail": f"The effect {kind!r} of {action} is not known.", "way_out": _such_as(_EFFECTS)}
+        for action, kind in overlay.effects.items()
+        if kind not in _EFFECTS
+    ]
+    if faults:
+        raise InvalidError(f"What is said about {driver.__name__} does not fit it.", faults=faults)
+
+
+def _such_as(names: Iterable[str]) -> str:
+    return f"It can be {', '.join(sorted(name for name in names if not name.startswith('_'))) or 'nothing'}."
+
+
+def _with_unit(schema: Schema, unit: str | None) -> Schema:
+    return schema | ({"unit": unit} if unit else {})
+
+
+def _attribute(
+    driver: type, member: str, value: property | functools.cached_property[Any], overlay: Overlay
+) -> tuple[Attribute, TypeAdapter[Any] | None]:
+    """The attribute; and the validator of what is written to it, None if it is read-only."""
     place = f"{driver.__name__}.{member}"
-    annotation = _hints(value.fget, place).get("return", Any) if value.fget else Any
-    schema = _schema(annotation, place)
-    if member in overlay.units:
-        schema["unit"] = overlay.units[member]
-    attribute = Attribute(member, schema, inspect.getdoc(value) or "", writable=value.fset is not None)
-    return attribute, _adapter(annotation, place)
+    getter, setter = (value.fget, value.fset) if isinstance(value, property) else (value.func, None)
+    annotation = _returned(getter, driver, place)
+    schema = schema_of(annotation, place)
+    if setter is not None:
+        annotation = _written(setter, driver, place, annotation)
+        schema |= schema_of(annotation, place)
+    schema = _with_unit(schema, overlay.units.get(member))
+    attribute = Attribute(member, schema, inspect.getdoc(value) or "", writable=setter is not None)
+    return attribute, adapter_of(annotation, place) if setter else None
 
 
-def _annotated_attributes(driver: type, overlay: Overlay) -> dict[str, Attribute]:
-    """Annotations of the class body (`voltage: Volt`) that are not constants of the class: read-only attributes."""
+def _returned(getter: Callable[..., Any] | None, driver: type, place: str) -> Any:
+    # A property may be made of anything callable; only a function has annotations.
+    return hints(getter, place, within=driver).get("return", Any) if inspect.isfunction(getter) else Any
+
+
+def _written(setter: Callable[..., Any], driver: type, place: str, returned: Any) -> Any:
+    """What may be written: the setter's own annotation, which may have limits that the getter does not need."""
+    if not inspect.isfunction(setter):
+        return returned
+    given = [name for name, _ in list(inspect.signature(setter).parameters.items())[1:2]]
+    return hints(setter, place, within=driver).get(given[0], returned) if given else returned
+
+
+def _annotated_attributes(driver: type, overlay: Overlay, defined: set[str]) -> dict[str, Attribute]:
+    """Annotations of the class body (`voltage: Volt`) are read-only attributes.
+
+    Not offered are constants (ClassVar), what only `__init__` takes (InitVar), what a property or method of that name
+    says better, and the parts of a driver (a serial port, a callback), of which there is no JSON Schema.
+    """
     found: dict[str, Attribute] = {}
     for cls in reversed(driver.__mro__):
-        for member, annotation in _own_annotations(cls).items():
-            if member.startswith("_") or member in overlay.hidden or get_origin(annotation) is typing.ClassVar:
-                continue
-            schema = _schema(annotation, f"{driver.__name__}.{member}")
-            found[member] = Attribute(
-                member, schema | ({"unit": overlay.units[member]} if member in overlay.units else {})
-            )
+        for member, annotation in own_hints(cls, hidden=overlay.hidden, place=driver.__name__).items():
+            static = inspect.getattr_static(driver, member, None)
+            described = member in defined and isinstance(static, property | functools.cached_property | FunctionType)
+            if not described and not _is_constant(annotation):
+                with contextlib.suppress(InvalidError):
+                    schema = _with_unit(schema_of(annotation, member), overlay.units.get(member))
+                    found[member] = Attribute(member, schema)
     return found
 
 
-def _own_annotations(cls: type) -> dict[str, Any]:
-    if cls is object or "__annotations__" not in vars(cls):
-        return {}
-    hints = _hints(cls, cls.__name__)
-    return {member: hints[member] for member in vars(cls)["__annotations__"]}
+def _is_constant(annotation: Any) -> bool:
+    return typing.ClassVar in (annotation, get_origin(annotation)) or isinstance(annotation, InitVar)
 
 
 def _action(
     driver: type, member: str, function: Callable[..., Any], overlay: Overlay
 ) -> tuple[Action, dict[str, TypeAdapter[Any]]]:
     place = f"{driver.__name__}.{member}"
-    hints = _hints(function, place)
+    resolved = hints(function, place, within=driver)
     parameters: dict[str, Parameter] = {}
     adapters: dict[str, TypeAdapter[Any]] = {}
     for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise InvalidError(
-                f"{place}: the parameter {name!r} cannot be given by name.",
-                way_out="Name every parameter of an action, or hide the method.",
-            )
-        parameters[name], adapters[name] = _parameter(parameter, hints.get(name, Any), f"{place}({name})")
-        if f"{member}.{name}" in overlay.units:
-            parameters[name].schema["unit"] = overlay.units[f"{member}.{name}"]
-    returned = hints.get("return", Any)
-    row = _row(returned)
-    stream = {key: _column(hint, f"{place} -> {key}") for key, hint in _row_hints(row).items()} if row else None
-    result = {"type": "object", "properties": stream} if stream is not None else _schema(returned, place)
+        unit = overlay.units.get(f"{member}.{name}")
+        annotation = resolved.get(name, Any)
+        parameters[name] = _parameter(parameter, annotation, f"{place}({name})", unit)
+        adapters[name] = adapter_of(annotation, f"{place}({name})")
+    result, stream = _answer(resolved.get("return", Any), function, place)
     kind: Effect = overlay.effects.get(member, getattr(function, "__labretto_effect__", "once"))
     shared = member in overlay.concurrent or getattr(function, "__labretto_concurrent__", False)
     action = Action(member, parameters, result, kind, inspect.getdoc(function) or "", not shared, stream)
     return action, adapters
 
 
-def _parameter(parameter: inspect.Parameter, annotation: Any, place: str) -> tuple[Parameter, TypeAdapter[Any]]:
-    required = parameter.default is parameter.empty
-    schema = _schema(annotation, place)
-    if not required:
-        try:
-            schema["default"] = pydantic.TypeAdapter(Any).dump_python(parameter.default, mode="json")
-        except pydantic.errors.PydanticSchemaGenerationError as error:
-            raise _no_schema(place, error) from error
-    return Parameter(schema, required), _adapter(annotation, place)
-
-
-def _row(returned: Any) -> Any:
-    """The type of the rows that a generator action yields; None for an ordinary answer."""
-    origin = get_origin(returned)
-    if origin in (Iterator, Generator, AsyncIterator) or origin in (typing.Iterator, typing.Generator):
-        return get_args(returned)[0]
-    return None
-
-
-def _has_fields(annotation: Any) -> bool:
-    """A NamedTuple, a TypedDict or a dataclass."""
-    is_class = isinstance(annotation, type)
-    return is_class and (typing.is_typeddict(annotation) or hasattr(annotation, "_fields") or is_dataclass(annotation))
-
-
-def _row_hints(row: Any) -> dict[str, Any]:
-    if _has_fields(row):
-        hints = _hints(row, row.__name__)
-        return {f.name: hints[f.name] for f in fields(row)} if is_dataclass(row) else hints
-    raise InvalidError(
-        f"A generator action yields {row!r}, whose columns have no names.",
-        way_out="Yield a NamedTuple, a TypedDict or a dataclass whose fields are annotated with their units.",
-    )
-
-
-def _column(annotation: Any, place: str) -> Schema:
-    """A column of a stream: an array along "point", whatever a single yield brings (a number or a chunk)."""
-    schema = _schema(annotation, place)
-    unit = schema.get("unit") or schema.get("items", {}).get("unit")
-    return {"type": "array", "items": {"type": "number"}, "dims": ["point"]} | ({"unit": unit} if unit else {})
-
-
-def _hints(thing: Any, place: str) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(thing, include_extras=True)
-    except NameError as error:
+def _parameter(parameter: inspect.Parameter, annotation: Any, place: str, unit: str | None) -> Parameter:
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
         raise InvalidError(
-            f"{place}: the annotation {error.name!r} cannot be resolved.",
-            way_out="Import it at the top of the driver's module, not inside a TYPE_CHECKING block or a function.",
-        ) from error
+            f"{place}: the parameter {parameter.name!r} cannot be given by name.",
+            way_out="Name every parameter of an action, or hide the method.",
+        )
+    required = parameter.default is parameter.empty
+    default = {} if required else _default(parameter.default)
+    return Parameter(_with_unit(schema_of(annotation, place), unit) | default, required)
 
 
-def _schema(annotation: Any, place: str) -> Schema:
-    """JSON Schema with "unit" from `annotated_types.Unit`, "dims" from a tuple of names in the annotation."""
-    if annotation is None or annotation is type(None):
-        return {"type": "null"}
-    unit, dims, bare = _unit_and_dims(annotation)
-    if _has_fields(bare):
-        return {"type": "object", "properties": {k: _schema(h, f"{place} -> {k}") for k, h in _row_hints(bare).items()}}
-    if get_origin(bare) is list and unit is None:
-        return {"type": "array", "items": _schema(get_args(bare)[0], place)} | _bounds(annotation, place)
-    if _is_array(bare):
-        schema: Schema = {"type": "array", "items": {"type": "number"}}
-    else:
-        try:
-            schema = pydantic.TypeAdapter(_with_units(annotation)).json_schema()
-        except (pydantic.errors.PydanticInvalidForJsonSchema, pydantic.errors.PydanticSchemaGenerationError) as error:
-            raise _no_schema(place, error) from error
-    return schema | ({"unit": unit} if unit else {}) | ({"dims": list(dims)} if dims else {})
-
-
-def _bounds(annotation: Any, place: str) -> Schema:
-    """Words about the list itself (`minItems`, `maxItems`), which its items do not say."""
-    full = pydantic.TypeAdapter(_with_units(annotation)).json_schema()
-    return {word: full[word] for word in ("minItems", "maxItems", "uniqueItems") if word in full}
-
-
-def _unit_and_dims(annotation: Any) -> tuple[str | None, tuple[str, ...] | None, Any]:
-    if get_origin(annotation) is not typing.Annotated:
-        return None, None, annotation
-    bare, *marks = get_args(annotation)
-    unit = next((mark.unit for mark in marks if isinstance(mark, annotated_types.Unit)), None)
-    dims = next((mark for mark in marks if isinstance(mark, tuple)), None)
-    return unit, dims, bare
-
-
-def _with_units(annotation: Any) -> Any:
-    """The annotation with every `Unit` inside (fields of lists, optionals, tuples) turned into a schema word."""
-    if get_origin(annotation) is not typing.Annotated:
-        return annotation
-    bare, *marks = get_args(annotation)
-    unit = next((mark.unit for mark in marks if isinstance(mark, annotated_types.Unit)), None)
-    kept = [mark for mark in marks if not isinstance(mark, tuple)]
-    if unit:
-        kept.append(pydantic.Field(json_schema_extra={"unit": unit}))
-    return typing.Annotated[bare, *kept] if kept else bare
-
-
-def _is_array(annotation: Any) -> bool:
-    """A numpy array type, recognised without importing numpy (which an instrument need not have)."""
-    bare = get_origin(annotation) or annotation
-    return getattr(bare, "__module__", "").startswith("numpy") and getattr(bare, "__name__", "") == "ndarray"
-
-
-def _adapter(annotation: Any, place: str) -> TypeAdapter[Any]:
-    bare = _unit_and_dims(annotation)[2]
+def _default(value: Any) -> Schema:
+    """The word "default", unless JSON cannot spell it: then the driver's own default is used, unseen."""
     try:
-        return TypeAdapter(Any if _is_array(bare) or annotation is None else annotation)
-    except pydantic.errors.PydanticSchemaGenerationError as error:
-        raise _no_schema(place, error) from error
+        spelled = TypeAdapter(Any).dump_python(value, mode="json")
+        codec.encode_json(spelled)
+    except (pydantic_core.PydanticSerializationError, ValueError, InvalidError):
+        return {}
+    return {"default": spelled}
 
 
-def _no_schema(place: str, error: Exception) -> InvalidError:
-    first = str(error).splitlines()[0]
-    return InvalidError(
-        f"{place}: the annotation has no JSON Schema ({first}).",
-        way_out="Use numbers, text, lists, dictionaries, Literal, Enum, dataclasses or numpy arrays; or hide it.",
-    )
+def _answer(returned: Any, function: Callable[..., Any], place: str) -> tuple[Schema, dict[str, Schema] | None]:
+    """The schema of an action's result, and its columns if it yields rows (none known: not annotated)."""
+    generator = inspect.unwrap(function)
+    yields = inspect.isgeneratorfunction(generator) or inspect.isasyncgenfunction(generator)
+    rows = _ROWS | ({Iterable, AsyncIterable} if yields else set())
+    if get_origin(returned) in rows and get_args(returned):
+        columns = columns_of(get_args(returned)[0], place)
+        return {"type": "object", "properties": columns}, columns
+    if yields or returned in rows:
+        return {"type": "object"}, {}
+    return schema_of(returned, place), None
+
+
+_ROWS: frozenset[Any] = frozenset({Iterator, Generator, AsyncIterator, AsyncGenerator})
