@@ -24,6 +24,9 @@ from labretto.web.guard import Guard
 
 STATIC = Path(__file__).parent / "static"
 
+BODY_LIMIT = 16 * 1024 * 1024
+"""Bytes of one request; an experiment is text."""
+
 
 def build(
     *,
@@ -50,6 +53,7 @@ def build(
         title=f"Labretto: {lab}",
         version=version,
         summary="Instruments, queue, runs and records of one laboratory.",
+        max_body_size=BODY_LIMIT,
         docs_url=None,
         redoc_url=None,
     )

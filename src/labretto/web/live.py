@@ -79,6 +79,11 @@ class Live:
         """How many look now."""
         return self._viewers
 
+    @property
+    def kept_bytes(self) -> int:
+        """Of the turns that slow viewers may still read."""
+        return sum(turn.size for turn in self._turns)
+
     async def show(self, socket: WebSocket, after: int | None = None) -> None:
         """Send what follows the sequence number `after` (None: from now on) until the viewer or the hub leaves."""
         await socket.accept()
@@ -92,7 +97,7 @@ class Live:
 
     async def frames(self, after: int | None) -> AsyncIterator[Frame]:
         """Frames for one viewer, without end; the first one comes at once."""
-        place = self._cut()
+        place = self.cut()
         for frame in self._greeting(place if after is None else after, place):
             yield frame
         while True:
@@ -127,7 +132,7 @@ class Live:
 
     async def _pump(self) -> None:
         while await self._changes.wait(self._place()) is not None:
-            self._cut()
+            self.cut()
             await asyncio.sleep(TURN)
 
     async def _look_around(self) -> None:
@@ -143,21 +148,18 @@ class Live:
     def _place(self) -> int:
         return self._turns[-1].last if self._turns else self._changes.sequence
 
-    def _cut(self) -> int:
+    def cut(self) -> int:
         """Make a turn of all that came since the last one; answers where the stream is now."""
         place = self._place()
         if self._turns and (batch := self._changes.batch(place)) is not None:
             self._turns.append(Turn(place, batch.sequence, tuple(encoded(batch))))
         elif not self._turns:
             self._turns.append(Turn(place, place, ()))
-        while len(self._turns) > 1 and self._too_much():
+        while len(self._turns) > 1 and (len(self._turns) > KEPT_TURNS or self.kept_bytes > KEPT_BYTES):
             self._turns.popleft()
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
         return self._place()
-
-    def _too_much(self) -> bool:
-        return len(self._turns) > KEPT_TURNS or sum(turn.size for turn in self._turns) > KEPT_BYTES
 
     def _greeting(self, after: int, place: int) -> list[Frame]:
         """The frames that bring a viewer from `after` to `place`; the first says where the stream is."""

@@ -129,7 +129,7 @@ function Rows({ run, rows }) {
   return html`<section class="panel" aria-labelledby="rows-title">
     <header><h2 id="rows-title">Saved rows</h2><span class="quiet">${rows.length > shown.length ? `the last ${shown.length} of ${rows.length}` : rows.length || ""}</span></header>
     ${rows.length === 0 && html`<p class="quiet empty">Nothing has been saved${isOver(run) ? "" : " yet"}.</p>`}
-    ${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Saved rows"><table class="rows">
+    ${rows.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Table of saved rows"><table class="rows">
       <thead><tr>${names.map((name) => html`<th key=${name} scope="col">${name}${unit(name) && html` <span class="unit">(${unitInPrint(unit(name))})</span>`}</th>`)}</tr></thead>
       <tbody>${shown.map((row, index) => html`<tr key=${rows.length - shown.length + index}>${names.map((name) => html`<td key=${name}>${cell(row[name])}</td>`)}</tr>`)}</tbody>
     </table></div>`}
