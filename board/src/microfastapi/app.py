@@ -27,7 +27,7 @@ class Route:
         self.handler = handler
         self.status = spec.pop("status_code", 200)
         self.raw = spec.pop("raw", False)  # the handler reads the body itself
-        self.open = spec.pop("open", False)  # needs no token
+        self.guarded = spec.pop("guarded", False)  # needs the token although it only reads
         self.hidden = spec.pop("hidden", False)  # is not in the documentation
         self.spec = spec
         self.parameters = None  # not learnt yet
@@ -207,7 +207,7 @@ class MicroFastApi:
         self.add("GET", "/docs", docs, hidden=True)
 
     def guards(self, route: Route) -> bool:
-        return bool(self.token) and not route.open and (self.guard_reads or route.method != b"GET")
+        return bool(self.token) and (self.guard_reads or route.guarded or route.method != b"GET")
 
     # Answering
 
@@ -221,9 +221,16 @@ class MicroFastApi:
             route = self.table.get(method + b" " + other)
             if not route:
                 raise self._no_route(path)
+        if method != b"GET" and b"\norigin:" in request.lower:
+            self._refuse_foreign(request)
         if self.token and self.guards(route):
             self._authorise(request)
         return route
+
+    def _refuse_foreign(self, request) -> None:
+        """A page of another site, shown by a browser in this network, may not move anything here."""
+        if request.header("origin").split("//")[-1] != request.header("host"):
+            raise HTTPException(403, "a page from elsewhere may not ask this board to do something")
 
     def _match(self, method: bytes, request):
         pieces = request.raw_path[1:].split(b"/")

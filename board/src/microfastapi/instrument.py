@@ -14,6 +14,7 @@ from . import clock
 from .ledger import Ledger
 from .parameters import Parameter
 from .port import pause, trace, wait
+from .request import unquote
 from .response import HTTPException, Response, encode, plain
 from .stream import Events
 
@@ -101,8 +102,10 @@ class Instrument:
         app.add("PUT", at + "/actions/{action}/{identity}", self.invoke, action, identity, request)
         app.add("GET", at + "/actions/{action}/{identity}", self.find, action, identity)
         app.add("DELETE", at + "/actions/{action}/{identity}", self.cancel, action, identity)
+        app.add("GET", at + "/invocations/{identity}", self.find_any, identity)
+        app.add("DELETE", at + "/invocations/{identity}", self.cancel_any, identity)
         app.add("POST", at + "/stop", self.stop)
-        app.add("GET", at + "/events", self.events.response)
+        app.add("GET", at + "/events", self.listen, request)
 
     def learn(self) -> None:
         from .describe import offers
@@ -224,7 +227,7 @@ class Instrument:
             "parameters": parameters,
             "state": "running",
             "effect": action.effect,
-            "actor": request.header("labretto-actor"),
+            "actor": unquote(request.header("labretto-actor", "").encode()) or None,
             "accepted": moment,
             "started": moment,
             "ended": None,
@@ -329,20 +332,34 @@ class Instrument:
         if entry:
             return entry
         state = self.ledger.missing(identity, offered.effect == "once")
-        answer = {"id": identity, "instrument": self.name, "action": action, "parameters": {}, "state": state}
-        answer.update({"effect": offered.effect, "accepted": None, "started": None, "ended": None})
-        answer.update({"result": None, "error": None, "actor": None})
-        return answer
+        return _unknown(identity, self.name, action, offered.effect, state)
+
+    def find_any(self, identity: str) -> dict:
+        """The same, for who has forgotten which action it was."""
+        entry = self.ledger.find(_canonical(identity))
+        if entry:
+            return entry
+        states = [self.ledger.missing(identity, lasting) for lasting in (True, False)]
+        state = "cannot tell" if "cannot tell" in states else states[0]
+        return _unknown(identity, self.name, "", "once", state)
 
     def cancel(self, action: str, identity: str):
         """Asks a running action to end at its next wait or row."""
-        entry = self.find(action, identity)
+        entry = self.find_any(identity)
         if entry is not self.running:
             raise _problem("ConflictError", 409, "%s is over: %s." % (action, entry["state"]))
         if self.thread and self.actions[action].nature == "plain":
             raise _problem("ConflictError", 409, action + " blocks in its driver and cannot be cancelled.", "Stop the instrument, or wait.")
         self._end("cancel")
         return entry, 202
+
+    def cancel_any(self, identity: str):
+        """The same, for who has forgotten which action it was."""
+        return self.cancel(self.find_any(identity)["action"] or "the action", identity)
+
+    def listen(self, request):
+        """Rows, readings and invocations as they come: server-sent events, or framed msgpack for the hub."""
+        return self.events.response("msgpack" in request.header("accept", ""))
 
     async def stop(self) -> dict:
         """Makes safe, at once: the driver's own `stop()`, outside every queue; then the running action ends."""
@@ -427,6 +444,14 @@ def _outcome(entry: dict) -> dict:
     problem = dict(entry["error"])
     problem["invocation"] = entry
     raise HTTPException(problem.pop("status"), problem.pop("detail"), **problem)
+
+
+def _unknown(identity: str, instrument: str, action: str, effect: str, state: str) -> dict:
+    """The answer about an invocation that is not in the ledger."""
+    answer = {"id": identity, "instrument": instrument, "action": action, "effect": effect, "state": state, "parameters": {}}
+    for word in ("accepted", "started", "ended", "result", "error", "actor"):
+        answer[word] = None
+    return answer
 
 
 def _canonical(identity: str) -> str:

@@ -97,9 +97,9 @@ class Connection:
                         left = body_length(lower)
                         route = app.find(request)
                         if route.raw:
-                            request.body = bytes(view[used:have])
+                            request.body = bytes(view[used : min(have, used + left)])
                             request.left = left - len(request.body)
-                            used = have
+                            used += len(request.body)
                         elif left:
                             if left > app.body_limit:
                                 raise HTTPException(413, "a body may have %d bytes here" % app.body_limit)
@@ -212,7 +212,12 @@ class Connection:
                 return count
             if count is not None:
                 raise GoneError
+            phase = self.phase
+            if phase == _HANDLE:  # a handler that reads its body itself has a new deadline for each piece
+                self.phase = _BODY
+                self.since = self.app.beat
             yield from readable(self.sock)
+            self.phase = phase
 
     @coroutine
     def body(self, request, length: int, begun):

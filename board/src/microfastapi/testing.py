@@ -38,7 +38,7 @@ class TestClient:
             lines.append("%s: %s" % (name, headers[name]))
         sock = _Memory("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         self.run(self._talk(sock))
-        return Reply(sock.sent)
+        return Reply(b"".join(sock.sent))
 
     def get(self, path: str, **more) -> "Reply":
         return self.request("GET", path, **more)
@@ -98,7 +98,7 @@ class _Memory:
 
     def __init__(self, data: bytes):
         self.data = data
-        self.sent = b""
+        self.sent = []
 
     def readinto(self, buffer) -> int:
         count = min(len(buffer), len(self.data))
@@ -107,7 +107,7 @@ class _Memory:
         return count
 
     def send(self, data) -> int:
-        self.sent += bytes(data)
+        self.sent.append(bytes(data))
         return len(data)
 
     def close(self) -> None:

@@ -140,7 +140,7 @@ def test_a_measurement_is_told_row_by_row_and_ends_as_columns():
     pump.instrument.events.listeners.append(listener)
     answer = client.post("/actions/measure", {"points": 3}).json()
     assert answer["result"] == {"time": [0.0, 0.5, 1.0], "flow": [1.0, 1.0, 1.0]}
-    told = [text for text in listener if text.startswith(b"event: stream")]
+    told = [text for topic, text in listener if topic == "stream"]
     assert len(told) == 3
     assert b'"row": 2' in told[2]
 

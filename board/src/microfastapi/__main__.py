@@ -1,0 +1,5 @@
+"""`python -m microfastapi`: see `build`."""
+
+from .build import main
+
+main()
