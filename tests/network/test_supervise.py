@@ -4,13 +4,14 @@ The lives of real host processes are in tests/system/test_hosts.py.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from labretto.errors import NotFoundError, UnreachableError
 from labretto.lab import Lab, LabInstrument
 from labretto.network.background import start_background
+from labretto.network.liveness import hold
 from labretto.network.supervise import Status, Supervisor, pause_before
 
 
@@ -43,6 +44,20 @@ def test_a_host_that_lived_long_begins_anew() -> None:
 
 def elsewhere(url: str) -> Lab:
     return Lab(name="demo", instruments={"motor": LabInstrument(name="motor", url=url)})
+
+
+@pytest.fixture(autouse=True)
+def _hub() -> Iterator[None]:
+    """This process is the hub of the labs used here."""
+    with hold(Lab(name="demo").hub_lock), hold(Lab(name="empty").hub_lock):
+        yield
+
+
+async def test_without_the_hubs_lock_nothing_is_started() -> None:
+    """The hosts would take their hub for dead."""
+    with pytest.raises(RuntimeError, match="hold lab"):
+        async with Supervisor(Lab(name="other")):
+            pass
 
 
 async def changed(supervisor: Supervisor, wanted: Callable[[Status], bool]) -> Status:

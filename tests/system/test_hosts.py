@@ -200,17 +200,22 @@ async def test_all_leave_in_time_although_one_is_blocked(lab: Lab, tmp_path: Pat
     ledger.close()
 
 
-async def test_a_host_that_ignores_its_signals_is_killed(make_lab: Callable[[str], Lab]) -> None:
-    stubborn = "import signal, faulthandler; os.kill(os.getpid(), signal.SIGSTOP)"
-    lab = make_lab(f"[instruments.lamp]\ndriver = 'drivers:Lamp'\nsettings = {{ begin_with = '{stubborn}' }}\n")
+async def test_a_host_that_ignores_its_signals_is_killed(lab: Lab) -> None:
+    async with supervised(lab) as supervisor:
+        os.kill(pid_of(supervisor), signal.SIGSTOP)
+
+    assert not held(lab.host_folder("lamp") / "lock")
+
+
+async def test_a_driver_that_never_gets_ready_ends_with_the_hub(make_lab: Callable[[str], Lab], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    stuck = f"open('{pipe}', 'w').close(); open('{pipe}').read()"
+    lab = make_lab(f'[instruments.lamp]\ndriver = "drivers:Lamp"\nsettings = {{ begin_with = "{stuck}" }}\n')
     with hold(lab.hub_lock):
-        async with Supervisor(lab):
-            await asyncio.to_thread(_stopped_child)
-
-
-def _stopped_child() -> None:
-    """Return when a child of this process has been stopped by a signal."""
-    os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WNOWAIT)
+        async with Supervisor(lab) as supervisor:
+            assert await asyncio.to_thread(pipe.read_text) == ""
+            assert supervisor.status()["lamp"].state == "starting"
 
 
 async def test_restarting_one_does_not_touch_the_others(lab: Lab) -> None:
@@ -269,6 +274,39 @@ async def test_a_hub_that_comes_back_in_time_keeps_the_hosts(lab: Lab) -> None:
             assert (await (await supervisor.instrument("lamp")).read("brightness")).value == 0.5
 
     assert not held(lab.host_folder("lamp") / "lock")
+
+
+async def test_a_host_that_lab_toml_does_not_know_any_more_is_ended(lab: Lab, make_lab: Callable[[str], Lab]) -> None:
+    with hub_process(lab, grace=60.0) as hub:
+        hub.send_signal(signal.SIGKILL)
+        await released(lab.hub_lock)
+        other = read_host(lab.host_folder("other"))
+
+        async with supervised(make_lab(LAB.replace("lamp", "third"))) as supervisor:
+            assert not held(lab.host_folder("lamp") / "lock")
+            assert other is not None
+            assert pid_of(supervisor, "other") == other.pid
+
+
+async def test_a_host_that_runs_with_earlier_settings_is_kept_and_says_so(
+    lab: Lab, make_lab: Callable[[str], Lab]
+) -> None:
+    with hub_process(lab, grace=60.0) as hub:
+        hub.send_signal(signal.SIGKILL)
+        await released(lab.hub_lock)
+        before = read_host(lab.host_folder("lamp"))
+        assert before is not None
+
+        changed_lab = make_lab(LAB.replace(':Lamp"', ":Lamp\"\nsettings = { begin_with = 'print(7)' }", 1))
+        async with supervised(changed_lab) as supervisor:
+            status = supervisor.status()["lamp"]
+            assert (status.state, status.pid) == ("ready", before.pid)
+            assert "restart it" in status.reason
+
+            await supervisor.restart("lamp")
+
+            assert supervisor.status()["lamp"].reason == ""
+            assert "7" in supervisor.log("lamp")
 
 
 async def test_an_adopted_host_is_watched_as_well(lab: Lab) -> None:

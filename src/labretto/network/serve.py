@@ -24,10 +24,10 @@ from typing import Any
 
 from labretto.errors import LabError
 from labretto.instrument.describe import Offer, Overlay, describe
-from labretto.instrument.execution import driver_error
 from labretto.instrument.host import Host
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.reading import isoformat, now
+from labretto.instrument.thread import driver_error
 from labretto.lab import Lab, LabInstrument, alone_folder, check_name
 from labretto.network.directory import HostFile, remove_file, write_file
 from labretto.network.liveness import held, hold, released
@@ -140,7 +140,9 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http")))
         make, offer = _driver(order, driver)
         host = await stack.enter_async_context(_host(make, offer, order.folder / "ledger.db"))
-        addresses = await stack.enter_async_context(answering(host, listener, order.ports))
+        old_routes = order.instrument.compat if order.helao else None
+        answers = answering(host, listener, order.ports, old_routes=old_routes)
+        addresses = await stack.enter_async_context(answers)
         file = HostFile(name, os.getpid(), addresses, host.description.driver, isoformat(now()), order.fingerprint)
         write_file(order.folder / "host.json", file.as_dict())
         stack.callback(remove_file, order.folder / "host.json")
@@ -187,10 +189,12 @@ def serve(order: Order, *, ready: Callable[[HostFile], None] = lambda file: None
     Raises:
         LabError: as `serving`; nothing is left behind.
     """
-    return asyncio.run(_serve(order, ready))
+    # Here and not in the loop: a module may take long or need the main thread, and Ctrl-C ends it as any import.
+    driver = load_driver(order.instrument.driver or "", order.search_path)
+    return asyncio.run(_serve(order, driver, ready))
 
 
-async def _serve(order: Order, ready: Callable[[HostFile], None]) -> int:
+async def _serve(order: Order, driver: type, ready: Callable[[HostFile], None]) -> int:
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     leaving = False
@@ -206,7 +210,7 @@ async def _serve(order: Order, ready: Callable[[HostFile], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave, signal.Signals(number).name)
     try:
-        async with serving(order) as served:
+        async with serving(order, driver) as served:
             ready(served.file)
             logger.info("%s answers at %s", served.file.name, ", ".join(served.file.addresses.values()))
             try:
@@ -277,6 +281,7 @@ def main() -> int:
     os.set_inheritable(report, False)
     order = Order.from_json(sys.stdin.read())
     faulthandler.enable()
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if order.log:
         keep_bounded(order.log)

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labretto.errors import ConflictError, DriverError, LabError, NotFoundError, RefusedError, UnreachableError
 from labretto.instrument.reading import isoformat, now
-from labretto.lab import Lab, LabInstrument, did_you_mean
+from labretto.lab import NAME, Lab, LabInstrument, did_you_mean
 from labretto.network.client import Instrument, open_instrument
 from labretto.network.connection import back_off
 from labretto.network.life import Life, adopt, start
+from labretto.network.liveness import holder
 from labretto.network.log import last_lines
 from labretto.network.serve import GRACE, Order, order_in_lab
 from labretto.network.wires import ports
@@ -96,6 +98,9 @@ class Supervisor:
         self._keepers = {name: _keeper(lab, entry, self._tell, grace) for name, entry in lab.instruments.items()}
 
     async def __aenter__(self) -> Supervisor:
+        if holder(self.lab.hub_lock) != os.getpid():
+            raise RuntimeError("hold lab.hub_lock first: hosts whose hub does not hold it leave")
+        await self._end_strangers()
         for keeper in self._keepers.values():
             keeper.begin()
         return self
@@ -147,6 +152,14 @@ class Supervisor:
     async def close(self) -> None:
         """End all hosts, each within two seconds, all at once; none is left."""
         await asyncio.gather(*(keeper.close() for keeper in self._keepers.values()))
+
+    async def _end_strangers(self) -> None:
+        """End hosts that an earlier hub left behind and lab.toml does not know any more."""
+        ours = {entry.name for entry in self.lab.instruments.values() if entry.driver}
+        names = {lock.parent.name for lock in self.lab.folder.glob("hosts/*/lock")} - ours
+        orders = [Order(LabInstrument(name=name), self.lab.host_folder(name)) for name in names if NAME.fullmatch(name)]
+        lives = [life for order in orders if (life := await adopt(order))]
+        await asyncio.gather(*(life.end() for life in lives))
 
     def _keeper(self, name: str) -> _Keeper:
         if name not in self._keepers:

@@ -29,12 +29,18 @@ def reserved(port: int | None, former: int | None = None) -> Iterator[socket.soc
 
 
 @contextlib.asynccontextmanager
-async def answering(host: Host, listener: socket.socket, former: Mapping[str, int]) -> AsyncIterator[dict[str, str]]:
+async def answering(
+    host: Host, listener: socket.socket, former: Mapping[str, int], *, old_routes: Mapping[str, str] | None = None
+) -> AsyncIterator[dict[str, str]]:
     """Answer for `host` on HTTP and ZMQ while the block runs; yields the addresses of both.
 
     Args:
         listener: where HTTP answers.
         former: ports of ZMQ that are taken again where they are free.
+        old_routes: offer the routes of `labretto.network.heritage` with this table; None: do not.
+
+    Raises:
+        InvalidError: `old_routes` does not fit the instrument.
     """
     from labretto.network import http  # the slowest import of a host: not before its driver is known to be there
 
@@ -42,8 +48,12 @@ async def answering(host: Host, listener: socket.socket, former: Mapping[str, in
     async with contextlib.AsyncExitStack() as stack:
         await _enter_zmq(stack, host, former, addresses)
         app = http.build_app(host, links=addresses)
+        if old_routes is not None:
+            from labretto.network.heritage import offer_old_routes
+
+            offer_old_routes(app, host, old_routes)
         await stack.enter_async_context(http.run_app(app, listener))
-        stack.callback(app.state.events.close)
+        stack.callback(app.state.end)
         yield addresses
 
 
@@ -75,7 +85,8 @@ def _listening_somewhere(former: int | None) -> socket.socket:
 
 
 def _listening(port: int) -> socket.socket:
-    listener = socket.socket()
+    # Said to be TCP, because asyncio sends small answers at once only then.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((LOOPBACK, port))
