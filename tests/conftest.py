@@ -7,10 +7,14 @@ Fixtures of one room stand in that room's conftest.py.
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -68,6 +72,97 @@ def free_ports() -> Callable[[int], list[int]]:
 def free_port(free_ports: Callable[[int], list[int]]) -> int:
     """A TCP port on the loopback that nobody listens on at this moment."""
     return free_ports(1)[0]
+
+
+class CommandLine:
+    """`labretto` in processes of its own, all with one LABRETTO_HOME and one working folder."""
+
+    patience = 30.0
+    """Seconds after which a process that has not answered fails the test; two cores may be busy with other things."""
+
+    def __init__(self, home: Path, folder: Path) -> None:
+        self.home = home
+        self.folder = folder
+        self._errors = folder / "standard-error.txt"
+
+    def run(self, *arguments: object, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+        """One command from its beginning to its end."""
+        return subprocess.run(
+            self._command(arguments),
+            input=stdin,
+            env=self._environment(environment),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=self.patience,
+        )
+
+    def start(self, *arguments: object, **more: Any) -> "subprocess.Popen[str]":
+        """A command that goes on; what it writes to standard error is kept for `errors`."""
+        with self._errors.open("a") as errors:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors} | more
+            return subprocess.Popen(
+                self._command(arguments), env=self._environment({}), cwd=self.folder, text=True, **streams
+            )
+
+    @contextmanager
+    def hub(self, *arguments: object) -> Iterator[str]:
+        """The address of a hub (`labretto up ...`) that lives while the block runs, and then ends with status 0."""
+        with self.start("up", *arguments) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                assert "http://" in line, self.errors()
+                yield line.split()[1]
+                process.send_signal(signal.SIGINT)
+                assert process.wait(self.patience) == 0, self.errors()
+            finally:
+                process.kill()
+
+    def errors(self) -> str:
+        """What started commands have written to standard error."""
+        return self._errors.read_text() if self._errors.exists() else ""
+
+    def alive(self) -> dict[int, str]:
+        """Every process on this machine that has our LABRETTO_HOME, except this one: pid → command line."""
+        wanted = f"LABRETTO_HOME={self.home}".encode()
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+            except OSError:
+                continue  # it has just ended, or is not ours to look at
+        return {pid: command for pid, command in found.items() if pid != os.getpid() and command}
+
+    def close(self) -> None:
+        """Whatever a failed test has left behind ends here."""
+        for pid in self.alive():
+            os.kill(pid, signal.SIGKILL)
+
+    def _command(self, arguments: tuple[object, ...]) -> list[str]:
+        return [sys.executable, "-m", "labretto", *map(str, arguments)]
+
+    def _environment(self, more: dict[str, str]) -> dict[str, str]:
+        plain = {"LABRETTO_HOME": str(self.home), "COLUMNS": "120", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
+        return {key: value for key, value in os.environ.items() if key != "LABRETTO_BENCH"} | plain | more
+
+
+@pytest.fixture
+def command_line(labretto_home: Path, tmp_path: Path) -> Iterator[CommandLine]:
+    """`labretto` in processes of its own; none of them outlives the test."""
+    line = CommandLine(labretto_home, tmp_path)
+    yield line
+    line.close()
+
+
+@pytest.fixture(scope="module")
+def command_line_of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """The same for all tests of a module, which share what they start."""
+    line = CommandLine(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("folder"))
+    yield line
+    line.close()
 
 
 @pytest.fixture(scope="session")
