@@ -31,6 +31,7 @@ from labretto.network.http import run_app
 from labretto.network.liveness import hold
 from labretto.network.supervise import Status, Supervisor
 from labretto.orchestrator.api import record_routes, run_routes
+from labretto.orchestrator.heritage import GrowingData, helao_routes
 from labretto.orchestrator.instruments import instrument_routes
 from labretto.orchestrator.journal import SqliteJournal
 from labretto.orchestrator.queue import Orchestrator
@@ -42,7 +43,8 @@ logger = logging.getLogger(__name__)
 class SupervisedInstruments:
     """The lab's instruments as the orchestrator and the page see them: clients, descriptions, changes told."""
 
-    def __init__(self, supervisor: Supervisor, changes: Changes) -> None:
+    def __init__(self, lab: Lab, supervisor: Supervisor, changes: Changes) -> None:
+        self._lab = lab
         self._supervisor = supervisor
         self._changes = changes
         self._descriptions: dict[str, Mapping[str, Any]] = {}
@@ -70,6 +72,10 @@ class SupervisedInstruments:
     def status(self) -> list[dict[str, Any]]:
         """Each instrument's name, state, reason and address, in the order of lab.toml."""
         return [status.as_dict() for status in self._supervisor.status().values()]
+
+    async def restart(self, name: str) -> None:
+        """End its host, if it lives, and start it anew; see `Supervisor.restart`."""
+        await self._supervisor.restart(name)
 
     async def meet(self) -> None:
         """Return when every instrument that is up has been asked what it offers."""
@@ -105,13 +111,17 @@ class SupervisedInstruments:
             logger.warning("an instrument was not met", extra={"instrument": name, "why": str(error)})
             return
         known = self._descriptions.get(name)
-        self._descriptions[name] = client.description.as_dict()
+        self._descriptions[name] = client.description.as_dict() | self._old_names(name)
         if self._watched.get(name) is not client:
             self._watched[name] = client
             client.listen(self._on_event)
         if known != self._descriptions[name]:
             status = self._supervisor.status()[name]
             self._changes.publish("instrument", status.as_dict() | {"description": self._descriptions[name]})
+
+    def _old_names(self, name: str) -> dict[str, Any]:
+        """What an experiment of the old form may call its attributes and actions (`labretto.experiment.soe`)."""
+        return {"compat": self._lab.instruments[name].compat} if self._lab.compat.helao else {}
 
     def _on_event(self, topic: str, body: dict[str, Any]) -> None:
         if topic == "invocation":
@@ -164,7 +174,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         # The first array of a run would wait for this import otherwise.
         loading = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "pyarrow")
         supervisor = Supervisor(lab)
-        instruments = SupervisedInstruments(supervisor, changes)
+        instruments = SupervisedInstruments(lab, supervisor, changes)
         await stack.enter_async_context(supervisor)
         stack.callback(instruments.close)
         await asyncio.gather(instruments.meet(), loading)
@@ -174,6 +184,9 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         )
         await stack.enter_async_context(orchestrator)
         routers = [run_routes(orchestrator), record_routes(orchestrator), instrument_routes(instruments, orchestrator)]
+        if lab.compat.helao:
+            data = await stack.enter_async_context(GrowingData(journal, catalog, changes))
+            routers.append(helao_routes(orchestrator, data))
         app = build(
             routers=routers,
             changes=changes,

@@ -27,6 +27,9 @@ class WatchedInstruments(LabInstruments, Protocol):
     def status(self) -> list[dict[str, Any]]:
         """Each instrument's name, state, reason and address."""
 
+    async def restart(self, name: str) -> None:
+        """End the host of an instrument, if it lives, and start it anew; returns when it is known what came of it."""
+
 
 def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrator) -> APIRouter:
     """`/api/instruments` and `/api/halt`."""
@@ -95,6 +98,11 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
     @router.post("/instruments/{name}/stop")
     async def stop(name: str) -> Response:
         return answer(await _stop(name, instruments))
+
+    @router.post("/instruments/{name}/restart")
+    async def restart(name: str) -> Response:
+        await instruments.restart(name)
+        return await show(name)
 
     @router.get("/halt")
     async def halted() -> Response:
