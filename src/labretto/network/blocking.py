@@ -17,13 +17,29 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from labretto.errors import LabError, from_problem
-from labretto.instrument.describe import Action, Attribute
+from labretto.instrument.describe import Action, Attribute, Description
 from labretto.instrument.invocation import Invocation
 from labretto.instrument.reading import Reading, with_units
+from labretto.network import directory
 from labretto.network.client import Instrument, open_instrument
 from labretto.network.openapi import in_words
 
 T = TypeVar("T")
+
+
+def connect(name: str) -> BlockingInstrument:
+    """The instrument of this name (or "lab/name") on this machine, or at this address.
+
+    Raises:
+        NotFoundError: nothing of this name lives here; says what does.
+        UnreachableError: nobody answers there.
+    """
+    return connect_blocking(directory.find(name))
+
+
+def describe(instrument: BlockingInstrument) -> Description:
+    """What an instrument offers; a function, because its own attributes may have any name."""
+    return instrument._instrument.description  # noqa: SLF001 - of this module
 
 
 def connect_blocking(address: str) -> BlockingInstrument:

@@ -7,6 +7,7 @@ Bodies and answers are JSON, or msgpack where exact arrays matter (`Content-Type
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import socket
@@ -19,7 +20,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from labretto.errors import ConflictError, InvalidError
+from labretto.errors import ConflictError, InvalidError, UnreachableError
 from labretto.instrument.host import Host
 from labretto.network import messages
 from labretto.network.docs import offline_docs
@@ -79,7 +80,7 @@ def build_app(
     answer_problems(app)
     offline_docs(app)
     routes = _Routes(host, {} if links is None else links)
-    app.state.events = routes.events
+    app.state.end = routes.end
     for path, method, handler in routes.table():
         app.router.add_route(path, answering(handler), methods=[method], include_in_schema=False)
     return app
@@ -109,7 +110,7 @@ async def serve(
         try:
             yield links["http"]
         finally:
-            app.state.events.close()
+            app.state.end()
 
 
 @contextlib.asynccontextmanager
@@ -180,7 +181,16 @@ class _Routes:
     def __init__(self, host: Host, links: dict[str, str]) -> None:
         self._host = host
         self._links = links
-        self.events = Events(host)
+        self._events = Events(host)
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    def end(self) -> None:
+        """End every stream; tell everybody who waits that the host ends."""
+        self._ended = True
+        self._events.close()
+        for task in self._asking:
+            task.cancel()
 
     def table(self) -> list[tuple[str, str, Any]]:
         return [
@@ -245,8 +255,18 @@ class _Routes:
 
     async def listen(self, request: Request) -> Response:
         if wants_msgpack(request):
-            return StreamingResponse(self.events.stream(framed), media_type="application/msgpack")
-        return StreamingResponse(self.events.stream(server_sent), media_type="text/event-stream")
+            return StreamingResponse(self._events.stream(framed), media_type="application/msgpack")
+        return StreamingResponse(self._events.stream(server_sent), media_type="text/event-stream")
 
     async def _ask(self, request: messages.Request) -> Any:
-        return await messages.handle(self._host, request, self._links)
+        task = asyncio.current_task()
+        assert task is not None
+        self._asking.add(task)
+        try:
+            return await messages.handle(self._host, request, self._links)
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+            raise UnreachableError("The host ends.", way_out="Ask again with the same id when it is back.") from None
+        finally:
+            self._asking.discard(task)

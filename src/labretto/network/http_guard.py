@@ -49,6 +49,8 @@ def refusal(headers: Headers, names: Collection[str] | None) -> ForbiddenError |
 
 
 def _name(host: str) -> str:
+    if "@" in host:
+        return ""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:

@@ -25,6 +25,16 @@ PROBLEM = "application/problem+json"
 _BODY_WITHIN = 30.0
 """Seconds in which a body has to arrive."""
 
+
+class UnderStatusError(Exception):
+    """An error of ours that HTTP has a status of its own for."""
+
+    def __init__(self, error: LabError, status: int) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.status = status
+
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -35,7 +45,7 @@ def answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
-            return problem_response(messages.problem_of(error), request)
+            return problem_response(_problem(error), request)
 
     return endpoint
 
@@ -44,10 +54,16 @@ def answer_problems(app: FastAPI) -> None:
     """Let `app` answer every error as problem details: ours, unknown paths, wrong methods, bodies that do not fit."""
 
     async def respond(request: Request, error: Exception) -> Response:
-        return problem_response(messages.problem_of(_ours(request, error)), request, _headers(error))
+        return problem_response(_problem(_ours(request, error)), request, _headers(error))
 
     for kind in (LabError, HTTPException, RequestValidationError, Exception):
         app.add_exception_handler(kind, respond)
+
+
+def _problem(error: Exception) -> dict[str, Any]:
+    if isinstance(error, UnderStatusError):
+        return error.error.problem() | {"status": error.status}
+    return messages.problem_of(error)
 
 
 def _ours(request: Request, error: Exception) -> Exception:
@@ -61,8 +77,9 @@ def _ours(request: Request, error: Exception) -> Exception:
         return NotFoundError(f"There is nothing at {path}.", way_out="See /docs for what there is.")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
-        return RefusedError(f"{path} cannot be asked with {request.method}.", way_out=f"Use {allowed}.", status=405)
-    return RefusedError(str(error.detail), status=error.status_code)
+        refused = RefusedError(f"{path} cannot be asked with {request.method}.", way_out=f"Use {allowed}.")
+        return UnderStatusError(refused, 405)
+    return UnderStatusError(RefusedError(str(error.detail)), error.status_code)
 
 
 def _headers(error: Exception) -> dict[str, str]:
@@ -117,7 +134,8 @@ async def parsed_body(request: Request) -> Any:
     """The value in the body; None for an empty one.
 
     Raises:
-        InvalidError: too large (413), of another media type (415), too slow (408), or not what its type says.
+        InvalidError: not what its type says.
+        UnderStatusError: too large (413), of another media type (415), too slow (408).
     """
     data = await _body(request)
     if not data:
@@ -128,23 +146,24 @@ async def parsed_body(request: Request) -> Any:
     if media == MSGPACK:
         return codec.decode(data)
     way_out = "Send JSON with the header Content-Type: application/json."
-    raise InvalidError(f"A body of the type {media[:80] or 'unknown'} is not read here.", way_out=way_out, status=415)
+    error = InvalidError(f"A body of the type {media[:80] or 'unknown'} is not read here.", way_out=way_out)
+    raise UnderStatusError(error, 415)
 
 
 async def _body(request: Request) -> bytes:
     told = request.headers.get("content-length", "0")
     if told.isdigit() and int(told[:20]) > messages.REQUEST_LIMIT:
-        raise messages.too_large(int(told[:20]))
+        raise UnderStatusError(messages.too_large(int(told[:20])), 413)
     data = bytearray()
     try:
         async with asyncio.timeout(_BODY_WITHIN):
             async for chunk in request.stream():
                 data += chunk
                 if len(data) > messages.REQUEST_LIMIT:
-                    raise messages.too_large(len(data))
+                    raise UnderStatusError(messages.too_large(len(data)), 413)
     except TimeoutError:
         detail = f"The body did not arrive within {_BODY_WITHIN:g} s."
-        raise InvalidError(detail, status=408) from None
+        raise UnderStatusError(InvalidError(detail), 408) from None
     except ClientDisconnect:
-        raise InvalidError("The client went away before its body was complete.", status=400) from None
+        raise UnderStatusError(InvalidError("The client went away before its body was complete."), 400) from None
     return bytes(data)

@@ -87,7 +87,8 @@ class MemoryConnection:
     async def ask(self, request: Request) -> Any:
         """The value that answers `request`; see `labretto.network.connection.Connection`."""
         data = messages.encode_request(request)
-        coming = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._answer(data), self._served().loop))
+        served = self._served()
+        coming = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(served.answer(data), served.loop))
         self._asking.add(coming)
         try:
             await asyncio.wait([coming])
@@ -114,9 +115,6 @@ class MemoryConnection:
             self._heard = None
         for coming in tuple(self._asking):
             coming.cancel()
-
-    async def _answer(self, data: bytes) -> bytes:
-        return await self._served().answer(data)
 
     def _served(self) -> _Served:
         if self.address not in _SERVED:

@@ -250,7 +250,6 @@ def too_large(size: int) -> InvalidError:
     return InvalidError(
         f"The request has {size:,} bytes; a host takes {REQUEST_LIMIT:,} at most.",
         way_out="Send large data in pieces, or put it where the driver can read it.",
-        status=413,
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labretto.instrument.describe import Action, Attribute, Description, Schema
+from labretto.instrument.describe import Action, Attribute, Description
+from labretto.instrument.schema import Schema
 
 Document = dict[str, Any]
 

@@ -34,6 +34,7 @@ class Pump:
         self._socket = socket
         self._take = take
         self._loop = asyncio.get_running_loop()
+        self._detached = False
         self._descriptor = socket.fileno()
         self._loop.add_reader(self._descriptor, self.drain)
         self._soon()
@@ -54,16 +55,21 @@ class Pump:
         """Take what is there."""
         with contextlib.suppress(zmq.Again):
             for _ in range(_BATCH):
-                if self._socket.closed:
+                if self._detached:
                     return
                 self._take(self._socket.recv_multipart(zmq.NOBLOCK))
             self._soon()
 
-    def close(self) -> None:
-        """Close the socket; nothing is taken any more."""
-        if not self._socket.closed:
+    def detach(self) -> None:
+        """Nothing is taken any more; the socket stays open."""
+        if not self._detached:
+            self._detached = True
             self._loop.remove_reader(self._descriptor)
-            self._socket.close(linger=0)
+
+    def close(self) -> None:
+        """Detach and close the socket."""
+        self.detach()
+        self._socket.close(linger=0)
 
     def _soon(self) -> None:
         self._loop.call_soon(self.drain)

@@ -32,6 +32,9 @@ ANYWHERE = "tcp://127.0.0.1:0"
 _AT_ONCE = 10_000
 """Requests that may wait for their answer at one time."""
 
+_LET_GO_WITHIN = 500
+"""Milliseconds that ZMQ gets to close a port; it takes less than one."""
+
 
 @contextlib.asynccontextmanager
 async def serve(
@@ -55,9 +58,9 @@ async def serve(
     links = {} if links is None else links
     with contextlib.ExitStack() as closing:
         router = _bound(_router(), address)
-        closing.callback(router.close, 0)
+        closing.callback(_let_go, router)
         publisher = _bound(_publisher(), events)
-        closing.callback(publisher.close, 0)
+        closing.callback(_let_go, publisher)
         links |= {"zmq": _endpoint(router), "events": _endpoint(publisher)}
         closing.enter_context(contextlib.closing(_Events(host, publisher)))
         async with contextlib.aclosing(_Requests(host, router, links)):
@@ -74,7 +77,7 @@ class _Requests:
         self._pump = Pump(router, self._take)
 
     async def aclose(self) -> None:
-        self._pump.close()
+        self._pump.detach()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -114,7 +117,7 @@ class _Events:
 
     def close(self) -> None:
         self._end()
-        self._pump.close()
+        self._pump.detach()
 
     def _subscription(self, frames: list[bytes]) -> None:
         """Told of the first and of the last subscription only: b"\\x01" + topic, b"\\x00" + topic."""
@@ -161,6 +164,16 @@ def _bound(socket: Socket, address: str) -> Socket:
             raise ConflictError(f"{address} is in use.", way_out="Choose another port, or 0 for a free one.") from None
         raise InvalidError(f"{address} cannot be served: {error}.", way_out="Write tcp://HOST:PORT.") from None
     return socket
+
+
+def _let_go(socket: Socket) -> None:
+    """Close; when this returns the port is free. ZMQ would close it some time later, in a thread of its own."""
+    monitor = socket.get_monitor_socket(zmq.EVENT_CLOSED)
+    socket.unbind(_endpoint(socket))
+    monitor.poll(_LET_GO_WITHIN)
+    socket.disable_monitor()
+    monitor.close(linger=0)
+    socket.close(linger=0)
 
 
 def _endpoint(socket: Socket) -> str:
