@@ -15,7 +15,7 @@ from typing import Any
 
 from labretto.experiment.document import Node
 from labretto.experiment.faults import Faults, quoted
-from labretto.experiment.model import Call, Experiment, Value, Where
+from labretto.experiment.model import Call, Experiment, Read, Value, Where
 from labretto.experiment.values import may_be_text
 
 _ENTRY = re.compile(r"([^\s/.~\[\]{}$]+)/([^\s/.~\[\]{}$]{1,100})")
@@ -68,7 +68,8 @@ def candidates(name: str) -> tuple[str, ...]:
 def settle(experiment: Experiment, descriptions: Mapping[str, Mapping[str, Any]]) -> Experiment:
     """The experiment with its actions and its values decoded by the descriptions.
 
-    One from a file is answered as it is; twice is as once.
+    A description may have the word "compat": an old name → the attribute or action that it means now. One from a file
+    is answered as it is; twice is as once.
     """
     if experiment.format != "soe":
         return experiment
@@ -76,23 +77,27 @@ def settle(experiment: Experiment, descriptions: Mapping[str, Mapping[str, Any]]
     return dataclasses.replace(experiment, steps=tuple(steps))
 
 
-def _settled(call: Call, descriptions: Mapping[str, Mapping[str, Any]]) -> Call:
-    actions = descriptions.get(call.instrument, {}).get("actions", {})
-    action = next((each for each in candidates(call.name or call.action) if each in actions), call.action)
+def _settled(call: Call, descriptions: Mapping[str, Mapping[str, Any]]) -> Call | Read:
+    described = descriptions.get(call.instrument, {})
+    actions, old = described.get("actions", {}), described.get("compat", {})
+    names = candidates(call.name or call.action)
+    action = next((old.get(each, each) for each in names if each in old or each in actions), call.action)
+    if action in described.get("attributes", {}) and action not in actions:
+        return Read(call.instrument, action, call.where, call.name)
     known = actions.get(action, {}).get("parameters", {})
-    values = {name: _decoded(value, known.get(name, {}).get("schema", {})) for name, value in call.parameters.items()}
+    values = {name: decoded(value, known.get(name, {}).get("schema", {})) for name, value in call.parameters.items()}
     return dataclasses.replace(call, action=action, parameters=values)
 
 
-def _decoded(value: Value, schema: Mapping[str, Any]) -> Value:
+def decoded(value: Value, schema: Mapping[str, Any]) -> Value:
     """JSON text as the value it stands for, where no text is wanted; text that is not JSON is left for `check`."""
     if not isinstance(value, str) or may_be_text(schema) or len(value) > _LONGEST_JSON:
         return value
     try:
-        decoded: Value = json.loads(value, parse_constant=_not_finite)
+        found: Value = json.loads(value, parse_constant=_not_finite)
     except (ValueError, RecursionError):
         return value
-    return decoded
+    return found
 
 
 def _not_finite(word: str) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +31,7 @@ def start_background(
     name: str | None = None,
     port: int | None = None,
     settings: dict[str, Any] | None = None,
+    helao: bool = False,
     **more: Any,
 ) -> Background:
     """Serve `driver` in the background; returns when it answers.
@@ -41,6 +43,7 @@ def start_background(
         name: in the lab; by default the class's name in small letters.
         port: HTTP port; None for a free one.
         settings: arguments of the constructor.
+        helao: offer the old routes of the HELAO tutorial as well, where a GET acts.
         more: what else an `[instruments.<name>]` table of lab.toml may say: `effects`, `units`, `hidden`, ...
 
     Raises:
@@ -54,7 +57,8 @@ def start_background(
     told = {"name": name, "driver": text or _spelled(cls), "port": port, "settings": settings or {}, **more}
     if already := _RUNNING.get(name):
         already.stop()
-    return Background(order_alone(_entry(told)), None if text else driver)
+    order = replace(order_alone(_entry(told)), helao=helao)
+    return Background(order, None if text else driver)
 
 
 def _entry(told: dict[str, Any]) -> LabInstrument:
