@@ -52,12 +52,11 @@ class Lamp:
         os._exit(3)
 '''
 
-LAB = """
+LAMP = """
 [instruments.lamp]
 driver = "drivers:Lamp"
-[instruments.other]
-driver = "drivers:Lamp"
 """
+OTHER = LAMP.replace("lamp]", "other]")
 
 HUB = """
 import asyncio, sys
@@ -92,8 +91,14 @@ def make_lab(tmp_path: Path) -> Callable[[str], Lab]:
 
 @pytest.fixture
 def lab(make_lab: Callable[[str], Lab]) -> Lab:
-    """Two lamps."""
-    return make_lab(LAB)
+    """One lamp; a process takes its time to start."""
+    return make_lab(LAMP)
+
+
+@pytest.fixture
+def lamps(make_lab: Callable[[str], Lab]) -> Lab:
+    """Two."""
+    return make_lab(LAMP + OTHER)
 
 
 @pytest.fixture(autouse=True)
@@ -149,19 +154,19 @@ def pid_of(supervisor: Supervisor, name: str = "lamp") -> int:
     return pid
 
 
-async def test_hosts_answer_keep_a_log_and_leave_no_process(lab: Lab) -> None:
-    async with supervised(lab) as supervisor:
+async def test_hosts_answer_keep_a_log_and_leave_no_process(lamps: Lab) -> None:
+    async with supervised(lamps) as supervisor:
         assert [(status.state, status.reason) for status in supervisor.status().values()] == [("ready", "")] * 2
         assert (await (await supervisor.instrument("lamp")).read("brightness")).value == 0.5
         assert find("demo/lamp") == supervisor.status()["lamp"].address
         assert "the lamp is made" in supervisor.log("lamp")
 
-    assert not held(lab.host_folder("lamp") / "lock")
-    assert not held(lab.host_folder("other") / "lock")
+    assert not held(lamps.host_folder("lamp") / "lock")
+    assert not held(lamps.host_folder("other") / "lock")
 
 
-async def test_a_killed_host_is_started_again_where_it_was(lab: Lab) -> None:
-    async with supervised(lab) as supervisor:
+async def test_a_killed_host_is_started_again_where_it_was(lamps: Lab) -> None:
+    async with supervised(lamps) as supervisor:
         before, untouched = supervisor.status()["lamp"], supervisor.status()["other"]
         lamp = await supervisor.instrument("lamp")
         restarting = asyncio.create_task(changed(supervisor, "lamp", "restarting"))
@@ -218,8 +223,8 @@ async def test_a_driver_that_never_gets_ready_ends_with_the_hub(make_lab: Callab
             assert supervisor.status()["lamp"].state == "starting"
 
 
-async def test_restarting_one_does_not_touch_the_others(lab: Lab) -> None:
-    async with supervised(lab) as supervisor:
+async def test_restarting_one_does_not_touch_the_others(lamps: Lab) -> None:
+    async with supervised(lamps) as supervisor:
         before = {name: pid_of(supervisor, name) for name in ("lamp", "other")}
 
         await supervisor.restart("lamp")
@@ -230,7 +235,7 @@ async def test_restarting_one_does_not_touch_the_others(lab: Lab) -> None:
 
 
 async def test_a_driver_that_cannot_be_imported_is_quoted_and_stops_nobody(make_lab: Callable[[str], Lab]) -> None:
-    lab = make_lab(LAB + "[instruments.broken]\ndriver = 'broken:Lamp'\n")
+    lab = make_lab(LAMP + "[instruments.broken]\ndriver = 'broken:Lamp'\n")
     assert lab.file is not None
     module = lab.file.parent / "broken.py"
     module.write_text("raise RuntimeError('no dongle')\n")
@@ -276,14 +281,14 @@ async def test_a_hub_that_comes_back_in_time_keeps_the_hosts(lab: Lab) -> None:
     assert not held(lab.host_folder("lamp") / "lock")
 
 
-async def test_a_host_that_lab_toml_does_not_know_any_more_is_ended(lab: Lab, make_lab: Callable[[str], Lab]) -> None:
-    with hub_process(lab, grace=60.0) as hub:
+async def test_a_host_that_lab_toml_does_not_know_any_more_is_ended(lamps: Lab, make_lab: Callable[[str], Lab]) -> None:
+    with hub_process(lamps, grace=60.0) as hub:
         hub.send_signal(signal.SIGKILL)
-        await released(lab.hub_lock)
-        other = read_host(lab.host_folder("other"))
+        await released(lamps.hub_lock)
+        other = read_host(lamps.host_folder("other"))
 
-        async with supervised(make_lab(LAB.replace("lamp", "third"))) as supervisor:
-            assert not held(lab.host_folder("lamp") / "lock")
+        async with supervised(make_lab(OTHER)) as supervisor:
+            assert not held(lamps.host_folder("lamp") / "lock")
             assert other is not None
             assert pid_of(supervisor, "other") == other.pid
 
@@ -297,7 +302,7 @@ async def test_a_host_that_runs_with_earlier_settings_is_kept_and_says_so(
         before = read_host(lab.host_folder("lamp"))
         assert before is not None
 
-        changed_lab = make_lab(LAB.replace(':Lamp"', ":Lamp\"\nsettings = { begin_with = 'print(7)' }", 1))
+        changed_lab = make_lab(LAMP + "settings = { begin_with = 'print(7)' }\n")
         async with supervised(changed_lab) as supervisor:
             status = supervisor.status()["lamp"]
             assert (status.state, status.pid) == ("ready", before.pid)
@@ -330,21 +335,21 @@ async def test_without_a_hub_the_hosts_leave(lab: Lab) -> None:
             await released(lab.host_folder(name) / "lock")
 
 
-async def test_an_action_that_runs_is_finished_before_its_host_leaves(lab: Lab, tmp_path: Path) -> None:
+async def test_an_action_that_runs_is_finished_before_its_host_leaves(lamps: Lab, tmp_path: Path) -> None:
     identity, pipe = new_id(), tmp_path / "pipe"
     os.mkfifo(pipe)
-    with hub_process(lab, grace=0.0) as hub:
+    with hub_process(lamps, grace=0.0) as hub:
         address = find("demo/lamp")
         async with await open_instrument(address) as lamp:
             await lamp.invoke("block_until", {"file": str(pipe)}, identity=identity, wait=False)
         hub.send_signal(signal.SIGKILL)
-        await released(lab.host_folder("other") / "lock")
-        assert held(lab.host_folder("lamp") / "lock")
+        await released(lamps.host_folder("other") / "lock")
+        assert held(lamps.host_folder("lamp") / "lock")
 
         pipe.write_text("done")
 
-        await released(lab.host_folder("lamp") / "lock")
-    ledger = Ledger(lab.host_folder("lamp") / "ledger.db")
+        await released(lamps.host_folder("lamp") / "lock")
+    ledger = Ledger(lamps.host_folder("lamp") / "ledger.db")
     found = ledger.find(identity)
     ledger.close()
     assert found is not None
