@@ -37,6 +37,8 @@ KEPT_TURNS = 100
 """So far may a viewer fall behind: 5 s at full rate."""
 KEPT_BYTES = 16 * 1024 * 1024
 """... or as soon as the turns together are larger than this."""
+BEAT = 2.0
+"""Seconds after which a viewer is told that nothing has changed: only so does it know that we are still here."""
 LOOK = 1.0
 """Seconds between two looks at the instruments' attributes, while somebody looks at the page."""
 
@@ -106,7 +108,10 @@ class Live:
                 place = turn.last
                 for frame in turn.frames:
                     yield frame
-            await turned.wait()
+            try:
+                await asyncio.wait_for(turned.wait(), BEAT)
+            except TimeoutError:
+                yield encoded(Batch(place), always=True)[0]
 
     async def _send_all(self, socket: WebSocket, after: int | None) -> None:
         with suppress(WebSocketDisconnect, RuntimeError):  # it left while we were sending

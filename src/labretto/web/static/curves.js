@@ -61,16 +61,20 @@ function withRoom(values, used, needed) {
 export const ofRun = (run) => [...(known.get(run)?.values() ?? [])].filter((curve) => curve.rows > 0);
 
 function curveOf(run, path) {
-  if (!known.has(run)) known.set(run, new Map());
-  const curves = known.get(run);
+  const curves = known.get(run) ?? new Map(); // forgotten meanwhile: what comes is dropped
   if (!curves.has(path)) curves.set(path, new Curve(path));
   return curves.get(path);
 }
+
+/** Keep the curves of a run from now on; those of others are passed over as they come. */
+export const watch = (run) => void (known.has(run) || known.set(run, new Map()));
+export const forget = (run) => void known.delete(run);
 
 /** Take in a binary frame. @param {ArrayBuffer} buffer */
 export function takeFrame(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  if (!known.has(head.run)) return;
   const columns = {};
   head.columns.forEach(({ name }, index) => {
     columns[name] = new Float64Array(buffer, 4 + length + index * head.points * 8, head.points);

@@ -39,6 +39,10 @@ export const isOver = (run) => OVER.has(run?.state);
 let waiting = null;
 const TRY_AGAIN = 1000; // ms
 
+/** Runs that are watched, the latest looked at first; what a night of runs measured does not all stay in memory. */
+let watched = [];
+const MOST_WATCHED = 6;
+
 /** Ask for everything; what changes meanwhile is applied afterwards. */
 export async function fetchAll() {
   waiting = [];
@@ -71,14 +75,26 @@ export async function fetchAll() {
 
 /** Begin to look at a run: its steps, rows and curves are asked for, and kept true from now on. */
 export function watch(id) {
-  if (details.value[id]) return;
+  const [kept, dropped] = [[id, ...watched.filter((each) => each !== id)].slice(0, MOST_WATCHED), watched.slice(MOST_WATCHED - 1)];
+  const isNew = !watched.includes(id);
+  watched = kept;
+  if (!isNew) return;
+  dropped.forEach(forget);
+  curves.watch(id);
   setDetails(id, { steps: new Map(), rows: [], loaded: false, problem: null });
   fetchRun(id);
+}
+
+function forget(id) {
+  const { [id]: _, ...rest } = details.value;
+  details.value = rest;
+  curves.forget(id);
 }
 
 async function fetchRun(id) {
   try {
     const run = await get(address("runs", id));
+    if (!details.value[id]) return;
     const { steps, ...summary } = run;
     const known = new Map((steps ?? []).map((step) => [step.path, step]));
     batch(() => {
@@ -89,14 +105,14 @@ async function fetchRun(id) {
     await Promise.all([fetchRows(id), fetchCurves(id)]);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    setDetails(id, { loaded: true, problem: error });
+    if (details.value[id]) setDetails(id, { loaded: true, problem: error });
   }
 }
 
 /** Rows that came while the others were asked for may be among them: the longer list is the truth. */
 export async function fetchRows(id) {
   const rows = await get(address("records", id, "data")).catch(() => null); // no record before a run has begun
-  if (rows && rows.length >= details.value[id].rows.length) setDetails(id, { rows });
+  if (rows && details.value[id] && rows.length >= details.value[id].rows.length) setDetails(id, { rows });
 }
 
 function fetchCurves(id) {
@@ -148,14 +164,15 @@ export function forgetRun(id) {
 function noteStep(step) {
   const known = details.value[step.run];
   if (!known) return;
-  const steps = new Map(known.steps);
-  steps.set(step.path, { ...steps.get(step.path), ...step });
-  setDetails(step.run, { steps });
+  known.steps.set(step.path, { ...known.steps.get(step.path), ...step });
+  setDetails(step.run, {});
 }
 
 function noteRow({ run, row }) {
   const known = details.value[run];
-  if (known) setDetails(run, { rows: [...known.rows, row] });
+  if (!known) return;
+  known.rows.push(row);
+  setDetails(run, {});
 }
 
 /** What is told of an instrument leaves out what it was told before: its description, and what it runs. */
@@ -196,6 +213,8 @@ export function noteHalt(body) {
   halted.value = is ? { ...halted.value, ...(body === true ? {} : body) } : null;
 }
 
+/** `version` rises with each change, since steps and rows are changed in place. */
 function setDetails(id, changes) {
-  details.value = { ...details.value, [id]: { ...details.value[id], ...changes } };
+  const before = details.value[id];
+  details.value = { ...details.value, [id]: { ...before, ...changes, version: (before?.version ?? 0) + 1 } };
 }

@@ -8,7 +8,7 @@ import * as curves from "/static/curves.js";
 import { apply, fetchAll } from "/static/lab.js";
 
 const RETRY = 300; // ms
-const SILENCE = 5000; // ms that a connection may take to open
+const SILENCE = 7000; // ms; the hub says something every two seconds, so longer silence is a dead connection
 
 /** "connecting" at first, then "live" or "lost". */
 export const connection = signal("connecting");
@@ -21,14 +21,22 @@ export function listen() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const socket = new WebSocket(`${scheme}://${location.host}/live${sequence === null ? "" : `?after=${sequence}`}`);
   socket.binaryType = "arraybuffer";
-  const impatience = setTimeout(() => socket.close(), SILENCE);
-  socket.onopen = () => clearTimeout(impatience);
-  socket.onmessage = ({ data }) => (typeof data === "string" ? take(JSON.parse(data)) : curves.takeFrame(data));
-  socket.onclose = () => {
-    clearTimeout(impatience);
+  let heard = performance.now();
+  const watching = setInterval(() => performance.now() - heard > SILENCE && lose(), 1000);
+  socket.onmessage = ({ data }) => {
+    heard = performance.now();
+    if (typeof data === "string") take(JSON.parse(data));
+    else curves.takeFrame(data);
+  };
+  socket.onclose = lose;
+
+  function lose() {
+    clearInterval(watching);
+    socket.onclose = socket.onmessage = null;
+    socket.close();
     if (connection.value === "live") connection.value = "lost";
     setTimeout(listen, RETRY);
-  };
+  }
 }
 
 function take(frame) {

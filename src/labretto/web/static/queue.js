@@ -128,7 +128,7 @@ export function Submit() {
       <textarea id="experiment-text" ref=${place} rows="8" spellcheck="false" autocomplete="off" placeholder=${EXAMPLE} value=${text}
         aria-invalid=${faults.length ? "true" : undefined} aria-describedby="experiment-faults" onInput=${(event) => setText(event.target.value)}></textarea>
       <div id="experiment-faults">
-        ${faults.length > 0 && html`<ul class="faults" role="alert">${faults.slice(0, 20).map((fault, index) => html`<li key=${index}><${Fault} fault=${fault} place=${place} /></li>`)}</ul>`}
+        ${faults.length > 0 && html`<div role="alert"><ul class="faults">${faults.slice(0, 20).map((fault, index) => html`<li key=${index}><${Fault} fault=${fault} place=${place} /></li>`)}</ul></div>`}
       </div>
       <div class="buttons">
         <button type="submit" class="go" disabled=${busy || text.trim() === ""}>Submit</button>

@@ -75,7 +75,7 @@ function Files({ id, onClose }) {
     <header><h2 id="files-title">Files of ${record?.name || id}</h2><button type="button" class="small" onClick=${onClose}>Close</button></header>
     ${problem && html`<p class="fault" role="alert">${problem.message}</p>`}
     ${record && html`
-      <ul class="files">${(record.files ?? []).map((file) => html`<li key=${file}><a href=${address("records", id, "files", file)} download>${file}</a></li>`)}</ul>
+      <ul class="files">${(record.files ?? []).map((file) => html`<li key=${file}><a href=${address("records", id, "files", file)} download="">${file}</a></li>`)}</ul>
       <p class="quiet">In Python: <code>labretto.open_record("${id}").to_xarray()</code>${record.folder && html`<br />On this machine: <code>${record.folder}</code>`}</p>`}
   </section>`;
 }

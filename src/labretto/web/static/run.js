@@ -68,7 +68,7 @@ function RunPlot({ run, height }) {
   const revision = curves.revision.value;
   const grown = useMemo(() => curves.ofRun(run.id), [run.id, revision]);
   const columns = useMemo(() => Object.assign({}, ...[...steps.values()].map((step) => columnsOf(step) ?? {})), [steps.size, run.id]);
-  const labels = useMemo(() => labelsOf([...steps.values()]), [steps]);
+  const labels = useMemo(() => labelsOf([...steps.values()]), [steps, known?.version]);
   const live = grown.length > 0 && inFlight(steps.get(grown.at(-1).path));
   return html`<${Plot} curves=${grown} columns=${columns} revision=${revision} live=${live} height=${height}
     title=${`Curves of ${run.name || run.id}: ${grown.length}`} label=${(path) => labels.get(path) ?? path} />`;
@@ -99,7 +99,7 @@ export function Steps({ run }) {
   return html`<section class="panel" aria-labelledby="steps-title">
     <header><h2 id="steps-title">Steps</h2>${steps.length > shown.length && html`<button type="button" class="small" onClick=${() => showAll(true)}>Show all ${steps.length}</button>`}</header>
     ${steps.length === 0 && html`<p class="quiet empty">${run.state === "queued" ? "It has not begun." : "None yet."}</p>`}
-    <ol class="steps" start=${steps.length - shown.length + 1}>
+    <ol class="steps" tabindex="0" aria-labelledby="steps-title" start=${steps.length - shown.length + 1}>
       ${shown.map((step) => html`<${Step} key=${step.path} step=${step} />`).reverse()}
     </ol>
   </section>`;
