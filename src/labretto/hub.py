@@ -27,7 +27,7 @@ from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab
 from labretto.network.client import Instrument
 from labretto.network.directory import HubFile, remove_file, write_file
-from labretto.network.http import run_app
+from labretto.network.http import bound, run_app
 from labretto.network.liveness import hold
 from labretto.network.supervise import Status, Supervisor
 from labretto.orchestrator.api import record_routes, run_routes
@@ -233,20 +233,13 @@ async def _serve(lab: Lab, host: str | None, port: int | None, ready: Callable[[
 
 def _listening(host: str, port: int) -> socket.socket:
     """A listening socket, taken before any hardware is touched."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-        listener.listen(128)
-    except OSError as error:
-        listener.close()
+        return bound(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+    except ConflictError as error:
         raise ConflictError(
-            f"The hub cannot listen on {host}:{port}: {error.strerror}.",
-            way_out="Choose another with --port, or end what listens there.",
+            f"The hub cannot listen: {error.detail}",
+            way_out="Choose another port with --port, or end what listens there.",
         ) from error
-    listener.setblocking(False)
-    return listener
 
 
 def _url(host: str, listener: socket.socket) -> str:
