@@ -92,6 +92,7 @@ class MicroFastApi:
         self.buffers = []  # of closed connections, to be used again
         self.log = []  # the last faults, newest last
         self.errors = 0
+        self.background = []  # async functions that run beside the server
         self.preparations = []  # called with nothing when the routes are prepared
         self._lock = None
 
@@ -287,13 +288,13 @@ class MicroFastApi:
         self.connections.append(connection)
         connection.task = spawn(connection.serve())
 
-    async def serve(self, host: str = "0.0.0.0") -> None:  # noqa: S104  a board is there to be reached
+    async def serve(self, host: str = "0.0.0.0") -> None:
         """Serves until cancelled."""
         self.prepare()
         if self.safe:
             self.safe()
         listener = listen(host, self.port, self.most + 1)
-        heart = asyncio.create_task(self._heart())
+        tasks = [asyncio.create_task(function()) for function in [self._heart] + self.background]
         try:
             while True:
                 await readable(listener)
@@ -306,7 +307,8 @@ class MicroFastApi:
                     gc.collect()
                     await wait(100)
         finally:
-            heart.cancel()
+            for task in tasks:
+                task.cancel()
             for connection in list(self.connections):
                 connection.dismiss()
             listener.close()
@@ -330,7 +332,7 @@ class MicroFastApi:
             if self.wifi and self.beat % 10 == 0:
                 self.wifi.keep()
 
-    def run(self, host: str = "0.0.0.0") -> None:  # noqa: S104
+    def run(self, host: str = "0.0.0.0") -> None:
         """Serves until Ctrl-C."""
         try:
             asyncio.run(self.serve(host))

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 
-from . import clock
+from .clock import born, is_set, isoformat, new_id, now
 from .ledger import Ledger
 from .parameters import Parameter
 from .port import pause, trace, wait
@@ -137,9 +137,9 @@ class Instrument:
         return {
             "status": "busy" if self.running else "idle",
             "running": self.running,
-            "ledger": {"birth": clock.isoformat(self.ledger.birth), "lease": self.ledger.lease},
+            "ledger": {"birth": isoformat(self.ledger.birth), "lease": self.ledger.lease},
             "process": self.process,
-            "clock": "set" if clock.is_set() else "unset",
+            "clock": "set" if is_set() else "unset",
             "memory": {"free": free},
             "errors": self.app.errors,
             "log": self.app.log[-1:],
@@ -154,7 +154,7 @@ class Instrument:
         return self.reading(self._attribute(name))
 
     def reading(self, attribute) -> dict:
-        answer = {"value": None, "unit": attribute.value.unit, "time": clock.now(), "status": "ok"}
+        answer = {"value": None, "unit": attribute.value.unit, "time": now(), "status": "ok"}
         try:
             answer["value"] = plain(getattr(self.driver, attribute.name))
         except Exception as error:
@@ -191,7 +191,7 @@ class Instrument:
 
     async def begin(self, action: str, request):
         """An action under an id of our own, for clients without a journal."""
-        return await self.invoke(action, clock.new_id(), request)
+        return await self.invoke(action, new_id(), request)
 
     async def invoke(self, action: str, identity: str, request):
         """An action under the caller's id; the same id asked again is answered from memory."""
@@ -219,7 +219,7 @@ class Instrument:
         _refuse(faults)
         self._check_lease(request)
         self._refuse_if_busy(action.name)
-        moment = clock.now()
+        moment = now()
         entry = {
             "id": identity,
             "instrument": self.name,
@@ -262,7 +262,7 @@ class Instrument:
         if state == "cancelled":
             result = None
             error = _problem("CancelledError", 409, "%s was ended by %s." % (action.name, self.asked or "the board")).problem()
-        entry.update({"state": state, "result": result, "error": error, "ended": clock.now()})
+        entry.update({"state": state, "result": result, "error": error, "ended": now()})
         while True:
             try:
                 self.ledger.end(entry, action.effect == "once")
@@ -457,7 +457,7 @@ def _unknown(identity: str, instrument: str, action: str, effect: str, state: st
 def _canonical(identity: str) -> str:
     identity = identity.lower()
     try:
-        clock.born(identity)
+        born(identity)
     except ValueError:
         raise _problem("InvalidError", 422, "The invocation id %s is not a UUID." % identity[:80], "Send a UUIDv7, or POST without an id.")
     return identity

@@ -8,7 +8,7 @@ written anew aside and renamed. A line without its end-of-line was torn by a pow
 import json
 import os
 
-from . import clock
+from .clock import born, is_set, milliseconds
 
 
 class Ledger:
@@ -23,7 +23,7 @@ class Ledger:
         self.file = file
         self.most = most
         self.entries = []  # invocations, oldest first
-        self.birth = clock.milliseconds() if clock.is_set() else 0  # 0: nobody knows
+        self.birth = milliseconds() if is_set() else 0  # 0: nobody knows
         self.boot = self.birth
         self.forgotten = 0  # birth of the youngest id that fell out of the ring
         self.lease = 0
@@ -39,16 +39,16 @@ class Ledger:
 
     def missing(self, identity: str, lasting: bool) -> str:
         """What an id that is not here means: `not arrived` (safe to send) or `cannot tell`."""
-        born = clock.born(identity)
+        made = born(identity)
         start = self.birth if lasting and self.file else self.boot
-        if not born or not start or born < start or born <= self.forgotten:
+        if not made or not start or made < start or made <= self.forgotten:
             return "cannot tell"
         return "not arrived"
 
     def begin(self, entry: dict, lasting: bool) -> None:
         """Remembers an action that is about to begin; OSError if a lasting one cannot be written: then nothing may move."""
         if not self.birth:
-            self.birth = self.boot = clock.born(entry["id"]) or 0
+            self.birth = self.boot = born(entry["id"]) or 0
             if self.file:
                 self._rewrite()
         if lasting:
@@ -69,7 +69,7 @@ class Ledger:
     def _forget(self) -> None:
         while len(self.entries) > self.most:
             old = self.entries.pop(0)
-            self.forgotten = max(self.forgotten, clock.born(old["id"]) or 0)
+            self.forgotten = max(self.forgotten, born(old["id"]) or 0)
 
     # The file
 

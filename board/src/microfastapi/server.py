@@ -116,7 +116,7 @@ class Connection:
                     if kind is COROUTINE:
                         result = yield from result
                         kind = type(result)
-                    if kind is Response or kind is tuple or kind is bytes or request and request.method == b"HEAD":
+                    if kind is Response or kind is tuple or kind is bytes or (request and request.method == b"HEAD"):
                         response = respond(result)
                     else:
                         result = encode(result)
@@ -316,7 +316,7 @@ def keeps(lower: bytes, keep: bool) -> bool:
     """Whether the header Connection leaves the connection open."""
     at = lower.find(b"\nconnection:")
     value = lower[at + 12 : lower.find(b"\r", at)]
-    return b"keep-alive" in value or keep and b"close" not in value
+    return b"keep-alive" in value or (keep and b"close" not in value)
 
 
 def body_length(lower: bytes) -> int:

@@ -8,8 +8,7 @@ which knows names and defaults. A type nobody could tell is taken from the defau
 import json
 import sys
 
-from . import parameters as words
-from .parameters import Parameter
+from .parameters import Body, Parameter, Path, Quantity, Query
 from .port import MICROPYTHON
 
 _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "dict": dict, "list": list, "bytes": bytes}
@@ -288,9 +287,9 @@ def _worth(text: str, module):
     if text[:9] == "Optional[":
         text = text[9:-1]
     names = {"Annotated": _Annotated(), "Unit": _unit, "Interval": _interval, "Rows": _rows}
-    for source in (words, module):
-        for name in dir(source):
-            names[name] = getattr(source, name)
+    names.update({"Body": Body, "Parameter": Parameter, "Path": Path, "Quantity": Quantity, "Query": Query})
+    for name in dir(module):
+        names[name] = getattr(module, name)
     for expression in (text, text.split("[")[0]):  # `dict[str, int]` cannot be said to this interpreter, `dict` can
         try:
             return eval(expression, names)

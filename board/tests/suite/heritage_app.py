@@ -3,7 +3,7 @@
 from microfastapi import Body, HTTPException, MicroFastApi, Query, Response
 
 
-class wifi:  # noqa: N801
+class wifi:
     ip = "192.168.4.16"
     mac = "28:cd:c1:00:00:01"
 
@@ -17,7 +17,7 @@ def index():
 
 
 @app.get('/sensors/')
-def sensors(userId: int = None):  # noqa: N803
+def sensors(userId: int = None):
     return {"userId": userId}
 
 

@@ -7,6 +7,7 @@ from pump_board import Pump
 from microfastapi import MicroFastApi, TestClient
 from microfastapi.clock import new_id
 
+
 def board(file=None, **facts):
     app = MicroFastApi(**facts)
     pump = Pump()
