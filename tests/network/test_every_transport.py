@@ -107,9 +107,9 @@ async def test_one_bad_attribute_does_not_hide_the_others(instrument: Instrument
 
 
 async def test_an_action_answers_at_its_end(instrument: Instrument, rig: Any) -> None:
-    done = await instrument.invoke("move", {"to": 7.0}, actor="ada")
+    done = await instrument.invoke("move", {"to": 7.0}, actor="Zoë, lab 2")
 
-    assert (done.state, done.result, done.actor, done.effect) == ("succeeded", 7.0, "ada", "absolute")
+    assert (done.state, done.result, done.actor, done.effect) == ("succeeded", 7.0, "Zoë, lab 2", "absolute")
     assert done.accepted <= done.started <= done.ended
     assert rig._moves == [7.0]
 

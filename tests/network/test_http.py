@@ -4,17 +4,20 @@ import asyncio
 import re
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import jsonschema
 import pytest
+from fastapi import FastAPI
 
-from labretto.errors import ConflictError, InvalidError
+from labretto.errors import ConflictError, FailedError, InvalidError, NotFoundError, UnreachableError
 from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import new_id
-from labretto.network import http
+from labretto.network import http, zmq
+from labretto.network.client import open_instrument
 from labretto.network.http_guard import refusal
 
 JSON = {"content-type": "application/json"}
@@ -185,7 +188,7 @@ async def test_a_wrong_method_is_a_405_that_names_the_right_ones(client: httpx2.
     response = await client.delete("/attributes/x")
 
     assert is_problem(response, 405, "RefusedError")
-    assert {"GET"} <= set(re.split(", ?", response.headers["allow"]))
+    assert {"GET", "PUT"} <= set(re.split(", ?", response.headers["allow"]))
 
 
 BODIES = {
@@ -284,6 +287,53 @@ async def test_what_is_no_address_cannot_be_served(host: Host, address: str) -> 
     with pytest.raises(InvalidError):
         async with http.serve(host, address):
             pass
+
+
+async def test_what_is_no_instrument_is_not_taken_for_one() -> None:
+    async with _web_server({"hello": "world"}) as url:
+        with pytest.raises(FailedError, match="no answer of an instrument"):
+            await open_instrument(url)
+    async with _web_server("hello") as url:
+        with pytest.raises(FailedError, match="no answer of an instrument"):
+            await open_instrument(url)
+
+
+@asynccontextmanager
+async def _web_server(answer: Any) -> AsyncIterator[str]:
+    app = FastAPI(docs_url=None, redoc_url=None)
+    app.get("/")(lambda: answer)
+    listening = http.bound("http://127.0.0.1:0")
+    async with http.run_app(app, listening):
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+async def test_another_protocol_at_the_address_is_not_reachable(host: Host) -> None:
+    async with zmq.serve(host) as address:
+        with pytest.raises(UnreachableError):
+            await open_instrument(address.replace("tcp", "http"))
+
+
+async def test_routes_of_ones_own_answer_errors_alike_and_are_in_the_document(host: Host) -> None:
+    app = http.build_app(host)
+
+    @app.get("/extra/{number}")
+    def extra(number: int) -> int:
+        """Added to an instrument's app."""
+        if number == 0:
+            raise NotFoundError("There is no zero.")
+        return 1 // (number - 1)
+
+    listening = http.bound("http://127.0.0.1:0")
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    async with http.run_app(app, listening), httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        assert (await client.get("/extra/2")).json() == 1
+        assert is_problem(await client.get("/extra/0"), 404, "NotFoundError")
+        assert is_problem(await client.get("/extra/one"), 422, "InvalidError")
+        assert is_problem(await client.get("/extra/1"), 500, "LabError")
+        document = (await client.get("/openapi.json")).json()
+
+    assert {"/extra/{number}", "/attributes/x"} <= document["paths"].keys()
+    assert "Reading" in document["components"]["schemas"]
 
 
 # For people -----------------------------------------------------------------------------------------------------------

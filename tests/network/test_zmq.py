@@ -7,10 +7,10 @@ import pytest
 import zmq as plain
 import zmq.asyncio
 
-from labretto.errors import InvalidError
+from labretto.errors import InvalidError, UnreachableError
 from labretto.instrument import codec
 from labretto.instrument.host import Host
-from labretto.network import messages, zmq
+from labretto.network import http, messages, zmq
 from labretto.network.client import open_instrument
 
 
@@ -74,3 +74,9 @@ async def test_a_host_on_all_addresses_is_heard_at_the_one_it_was_reached_by(hos
         async with await open_instrument(f"tcp://127.0.0.1:{port}") as instrument:
             instrument.listen(lambda topic, body: heard.append(topic))
             await instrument.hearing()
+
+
+async def test_another_protocol_at_the_address_is_not_reachable(host: Host) -> None:
+    async with http.serve(host) as url:
+        with pytest.raises(UnreachableError):
+            await open_instrument(url.replace("http", "tcp"))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from labretto.errors import InvalidError, UnreachableError
+from labretto.errors import FailedError, InvalidError, UnreachableError
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Invocation, new_id
 from labretto.instrument.reading import Reading
@@ -28,6 +28,8 @@ from labretto.network.messages import (
     Write,
 )
 
+T = TypeVar("T")
+
 
 async def open_instrument(address: str) -> Instrument:
     """The instrument at `address`: "http://...", "tcp://..." (ZMQ) or "memory:NAME".
@@ -38,7 +40,7 @@ async def open_instrument(address: str) -> Instrument:
     """
     connection = await _open(address)
     try:
-        description = Description.from_dict(await connection.ask(Describe()))
+        description = parsed(address, Description.from_dict, await connection.ask(Describe()))
     except BaseException:
         await connection.close()
         raise
@@ -82,16 +84,16 @@ class Instrument:
 
     async def read(self, attribute: str) -> Reading:
         """One look at `attribute`."""
-        return Reading.from_dict(await self._connection.ask(Read(attribute)))
+        return self._parsed(Reading.from_dict, await self._connection.ask(Read(attribute)))
 
     async def read_all(self) -> dict[str, Reading]:
         """Every attribute; one that cannot be read has the status "error"."""
         body = await self._connection.ask(ReadAll())
-        return {name: Reading.from_dict(reading) for name, reading in body.items()}
+        return {name: self._parsed(Reading.from_dict, reading) for name, reading in self._parsed(dict, body).items()}
 
     async def write(self, attribute: str, value: Any, *, lease: int | None = None) -> Reading:
         """Set `attribute`; answers it read back."""
-        return Reading.from_dict(await self._connection.ask(Write(attribute, value, lease)))
+        return self._parsed(Reading.from_dict, await self._connection.ask(Write(attribute, value, lease)))
 
     async def invoke(
         self,
@@ -113,23 +115,23 @@ class Instrument:
             UnreachableError: what became of it is not known; `find` it, or ask again with the same identity.
         """
         request = Invoke(action, dict(parameters), identity or new_id(), lease, actor, wait)
-        return Invocation.from_dict(await self._connection.ask(request))
+        return self._parsed(Invocation.from_dict, await self._connection.ask(request))
 
     async def find(self, identity: str, *, action: str | None = None) -> Invocation:
         """What is known of an invocation now; a board wants to be told of which action."""
-        return Invocation.from_dict(await self._connection.ask(Find(identity, action)))
+        return self._parsed(Invocation.from_dict, await self._connection.ask(Find(identity, action)))
 
     async def cancel(self, identity: str, *, action: str | None = None) -> Invocation:
         """Ask a running action to end at its next opportunity; answers what is known now."""
-        return Invocation.from_dict(await self._connection.ask(Cancel(identity, action)))
+        return self._parsed(Invocation.from_dict, await self._connection.ask(Cancel(identity, action)))
 
     async def stop(self) -> dict[str, Any]:
         """Call the driver's `stop()` at once; answers `{"stopped", "seconds", "detail"}`."""
-        return dict(await self._connection.ask(Stop()))
+        return self._parsed(dict, await self._connection.ask(Stop()))
 
     async def health(self) -> dict[str, Any]:
         """`{"status", "running", "ledger", "process"}` of the host."""
-        return dict(await self._connection.ask(Health()))
+        return self._parsed(dict, await self._connection.ask(Health()))
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(topic, body)` for what the host tells from now on, best effort; the answer ends that.
@@ -156,6 +158,24 @@ class Instrument:
     async def close(self) -> None:
         """Let the connection go; what still waits gets an `UnreachableError`."""
         await self._connection.close()
+
+    def _parsed(self, kind: Callable[[Any], T], body: Any) -> T:
+        return parsed(self.address, kind, body)
+
+
+def parsed(address: str, kind: Callable[[Any], T], body: Any) -> T:
+    """What `kind` makes of `body`.
+
+    Raises:
+        FailedError: nothing; whoever answers at `address` is no instrument, or speaks another version.
+    """
+    try:
+        return kind(body)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FailedError(
+            f"{address} answered something that is no answer of an instrument ({type(error).__name__}: {error}).",
+            way_out="Is it the address of an instrument, and of the same version of Labretto?",
+        ) from error
 
 
 async def _open(address: str) -> Connection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -117,6 +118,12 @@ def invocation_response(request: Request, invocation: dict[str, Any]) -> Respons
 def wants_msgpack(request: Request) -> bool:
     """The one who asks reads msgpack."""
     return MSGPACK in request.headers.get("accept", "")
+
+
+def actor_of(request: Request) -> str | None:
+    """Who asks, in the header `Labretto-Actor`; letters that a header cannot have are percent-encoded UTF-8."""
+    name = request.headers.get("labretto-actor")
+    return unquote(name) if name else None
 
 
 def lease_of(request: Request) -> int | None:

@@ -55,12 +55,12 @@ class _Served:
         self._host = host
         self._links = links
 
-    async def answer(self, data: bytes) -> bytes:
+    def answer(self, data: bytes) -> asyncio.Future[bytes]:
         task = asyncio.create_task(messages.answer(self._host, data, self._links))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         # The one who asked may go away; what it asked for goes on, as it would on a wire.
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
 
     def listen(self, listener: Callable[[str, bytes], None]) -> Callable[[], None]:
         def tell(topic: str, body: dict[str, Any]) -> None:
@@ -87,8 +87,7 @@ class MemoryConnection:
     async def ask(self, request: Request) -> Any:
         """The value that answers `request`; see `labretto.network.connection.Connection`."""
         data = messages.encode_request(request)
-        served = self._served()
-        coming = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(served.answer(data), served.loop))
+        coming = self._coming(data)
         self._asking.add(coming)
         try:
             await asyncio.wait([coming])
@@ -115,6 +114,16 @@ class MemoryConnection:
             self._heard = None
         for coming in tuple(self._asking):
             coming.cancel()
+
+    def _coming(self, data: bytes) -> asyncio.Future[bytes]:
+        served = self._served()
+        if served.loop is asyncio.get_running_loop():
+            return served.answer(data)
+
+        async def answer() -> bytes:
+            return await served.answer(data)
+
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(answer(), served.loop))
 
     def _served(self) -> _Served:
         if self.address not in _SERVED:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import zmq
+
+logger = logging.getLogger(__name__)
 
 Socket: TypeAlias = zmq.SyncSocket
 
@@ -57,8 +60,15 @@ class Pump:
             for _ in range(_BATCH):
                 if self._detached:
                     return
-                self._take(self._socket.recv_multipart(zmq.NOBLOCK))
+                self._take_safely(self._socket.recv_multipart(zmq.NOBLOCK))
             self._soon()
+
+    def _take_safely(self, frames: list[bytes]) -> None:
+        # A message that cannot be taken must not keep the next ones waiting for an edge that never comes.
+        try:
+            self._take(frames)
+        except Exception:
+            logger.exception("a message could not be taken")
 
     def detach(self) -> None:
         """Nothing is taken any more; the socket stays open."""

@@ -189,10 +189,12 @@ class _EventLine:
 
     async def _hear(self, line: _Line) -> None:
         """Subscribe to the host at the end of `line` until that is lost."""
-        links = (await self._connection.ask(Describe()))["links"]
+        events = (await self._connection.ask(Describe())).get("links", {}).get("events")
+        if events is None:
+            raise unreachable(self._connection.address, "it publishes no events")
         socket = new_socket(zmq.SUB, {zmq.SUBSCRIBE: b"", zmq.HEARTBEAT_IVL: 2_000})
         with contextlib.closing(Pump(socket, self._take)):
-            socket.connect(_seen_from_here(links["events"], self._connection.address))
+            socket.connect(_seen_from_here(events, self._connection.address))
             try:
                 await asyncio.shield(line.end)
             finally:
