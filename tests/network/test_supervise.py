@@ -10,6 +10,7 @@ import pytest
 
 from labretto.errors import NotFoundError, UnreachableError
 from labretto.lab import Lab, LabInstrument
+from labretto.network import supervise
 from labretto.network.background import start_background
 from labretto.network.liveness import hold
 from labretto.network.supervise import Status, Supervisor, pause_before
@@ -108,6 +109,38 @@ async def test_a_host_elsewhere_that_comes_later_is_found(free_port: int) -> Non
         motor = await asyncio.to_thread(start_background, Motor, port=free_port)
 
         assert (await (await reachable).read("speed")).value == 1.0
+    await asyncio.to_thread(motor.stop)
+
+
+async def test_a_host_elsewhere_that_goes_away_is_missed_and_found_again(
+    free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "LOOK_EVERY", 0.2)
+    motor = await asyncio.to_thread(start_background, Motor, port=free_port)
+    async with Supervisor(elsewhere(motor.url)) as supervisor:
+        await supervisor.instrument("motor")
+
+        await asyncio.to_thread(motor.stop)
+        await changed(supervisor, lambda status: status.state == "unreachable")
+        await supervisor.restart("motor")
+        assert supervisor.status()["motor"].state == "unreachable"
+        motor = await asyncio.to_thread(start_background, Motor, port=free_port)
+
+        assert (await (await supervisor.reachable("motor")).read("speed")).value == 1.0
+        await changed(supervisor, lambda status: status.state == "ready")
+    await asyncio.to_thread(motor.stop)
+
+
+async def test_a_host_elsewhere_can_be_connected_to_anew() -> None:
+    motor = await asyncio.to_thread(start_background, Motor)
+    async with Supervisor(elsewhere(motor.url)) as supervisor:
+        before = await supervisor.instrument("motor")
+
+        await supervisor.restart("motor")
+
+        after = await supervisor.instrument("motor")
+        assert after is not before
+        assert (await after.read("speed")).value == 1.0
     await asyncio.to_thread(motor.stop)
 
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -34,6 +34,9 @@ elsewhere that does not answer; asked again and again."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before a dead host is started again: doubling with each death in a row."""
+
+LOOK_EVERY = 5.0
+"""Seconds between two looks at a host elsewhere, and the longest that an answer may take."""
 
 LOOP_DEATHS, LOOP_WITHIN = 5, 30.0
 """So many deaths within so many seconds are a crash loop."""
@@ -227,7 +230,7 @@ class _Keeper:
                     await asyncio.wait_for(changed.wait(), None if down else pause)
             else:
                 return client
-        raise AssertionError("back_off ends never")
+        raise AssertionError("back_off never ends")
 
     async def close(self) -> None:
         """End it."""
@@ -330,13 +333,8 @@ class _HostKeeper(_Keeper):
             self._ports = ports(file.addresses)
             other = "" if file.fingerprint == order.fingerprint else "runs as lab.toml said before; restart it"
             self._be("ready", other, address=file.address, addresses=file.addresses, pid=file.pid)
-            asked, gone = asyncio.ensure_future(self._asked.wait()), asyncio.ensure_future(self._life.gone())
-            try:
-                await asyncio.wait([asked, gone], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                asked.cancel()
-                gone.cancel()
-            return DriverError(f"The host {gone.result()}.") if gone.done() and not gone.cancelled() else None
+            await _first(self._asked.wait(), self._life.gone())
+            return None if self._asked.is_set() else DriverError(f"The host {await self._life.gone()}.")
         finally:
             await self._life.end()
 
@@ -359,7 +357,7 @@ class _HostKeeper(_Keeper):
 
 
 class _LinkKeeper(_Keeper):
-    """Keeps the connection to a host that somebody else runs."""
+    """Keeps the connection to a host that somebody else runs; on another machine there is no lock to wait for."""
 
     def __init__(self, entry: LabInstrument, tell: Listener) -> None:
         super().__init__(entry, tell)
@@ -367,27 +365,59 @@ class _LinkKeeper(_Keeper):
 
     async def restart(self) -> None:
         """Connect anew; the host elsewhere is not touched."""
-        await self._forget_client()
         self._be("starting", "asked to connect again")
         self._asked.set()
 
     async def _keep(self) -> None:
         while True:
             self._asked.clear()
-            await self._connect(str(self.entry.url))
-            await self._asked.wait()
+            await self._forget_client()
+            client = self._client = await self._opened(str(self.entry.url))
+            while not self._asked.is_set():
+                self._be("ready", address=client.address)
+                await self._lost(client)
 
-    async def _connect(self, address: str) -> None:
+    async def _opened(self, address: str) -> Instrument:
         for pause in back_off(FIRST_PAUSE, LONGEST_PAUSE):
             try:
-                self._client = await open_instrument(address)
+                return await open_instrument(address)
             except LabError as error:
-                self._be("unreachable", error.detail, problem=error.problem())
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._asked.wait(), pause)
-            else:
-                self._be("ready", address=address)
+                self._unreachable(error)
+                await self._sleep(pause)
+        raise AssertionError("back_off never ends")
+
+    async def _lost(self, client: Instrument) -> None:
+        """Return when the host has been away and answers again, or when somebody asked for a new connection."""
+        while not await self._sleep(LOOK_EVERY):
+            try:
+                async with asyncio.timeout(LOOK_EVERY):
+                    await client.health()
+            except (LabError, TimeoutError) as error:
+                silent = UnreachableError(f"It has not answered within {LOOK_EVERY:g} s.", address=client.address)
+                self._unreachable(error if isinstance(error, LabError) else silent)
+                await _first(self._asked.wait(), client.reachable())
                 return
+
+    def _unreachable(self, error: LabError) -> None:
+        if self.status.state != "unreachable":
+            self._be("unreachable", error.detail, problem=error.problem())
+
+    async def _sleep(self, seconds: float) -> bool:
+        """Wait; true as soon as somebody asks for a new connection."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._asked.wait(), seconds)
+        return self._asked.is_set()
+
+
+async def _first(*calls: Coroutine[Any, Any, Any]) -> None:
+    """Return when the first of them does, and end the others."""
+    tasks = [asyncio.create_task(call) for call in calls]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _keeper(lab: Lab, entry: LabInstrument, tell: Listener, grace: float) -> _Keeper:
