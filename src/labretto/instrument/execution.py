@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from labretto.errors import CancelledError, DriverError, LabError, StorageError
@@ -21,18 +19,17 @@ from labretto.instrument.describe import Action
 from labretto.instrument.invocation import Invocation
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.reading import now
+from labretto.instrument.table import Table
+from labretto.instrument.thread import DriverThread, driver_error, said
 
 logger = logging.getLogger(__name__)
 
 RETRY_WRITING_AFTER = 1.0
-"""Seconds between attempts to write an end that the disk does not take; nothing else is begun meanwhile."""
+"""Seconds between attempts to write an end that the disk does not take; the action counts as running meanwhile."""
 
+_END = object()
 
-def driver_error(asked: str, error: BaseException) -> DriverError:
-    """What a driver raised, with its own words and traceback."""
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    trace = "".join(traceback.format_exception(error))
-    return DriverError(f"{asked}: the driver raised {text}", traceback=trace)
+_WORDS = {"stop": "stopped", "cancel": "cancelled", "close": "ended because its host was closed"}
 
 
 class Execution:
@@ -42,10 +39,10 @@ class Execution:
         invocation: as accepted.
         arguments: what the method is called with, validated.
         action: its description.
-        driver: the instance.
+        thread: the driver and its thread.
         ledger: where begin and end are written.
-        publish: called in the driver's thread with ("stream", body) for each row of a generator.
-        between: called in the driver's thread between two rows, the opportunity to read attributes.
+        publish: called where the driver is called, with ("stream", body) for each row of a generator.
+        between: called between two rows, the opportunity to read attributes.
     """
 
     def __init__(
@@ -53,7 +50,7 @@ class Execution:
         invocation: Invocation,
         arguments: dict[str, Any],
         action: Action,
-        driver: object,
+        thread: DriverThread,
         ledger: Ledger,
         publish: Callable[[str, dict[str, Any]], None],
         between: Callable[[], None],
@@ -61,48 +58,60 @@ class Execution:
         self.invocation = invocation
         self._arguments = arguments
         self._action = action
-        self._driver = driver
+        self._thread = thread
         self._ledger = ledger
         self._publish = publish
         self._between = between
         self._ended_by: str | None = None
         self._task: asyncio.Task[None] | None = None
-        self._function = getattr(type(driver), action.name)
+        self._calling = False
+        self._called = False
+        self._table = Table(action.stream or ())
+        self._rows = 0
+        # Statically: a driver that answers to every name must not be asked what it is.
+        function = inspect.unwrap(inspect.getattr_static(type(thread.driver), action.name, lambda: None))
+        self._awaits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self._yields = inspect.isgeneratorfunction(function)
 
     @property
     def blocks(self) -> bool:
         """While it runs the driver's thread cannot do anything else at any moment."""
-        return self._action.exclusive and not inspect.iscoroutinefunction(self._function)
+        return self._action.exclusive and not self._awaits and not self._called
 
     @property
     def cancellable(self) -> bool:
         """It gives opportunities to end: at an `await`, or between two rows."""
-        return inspect.iscoroutinefunction(self._function) or inspect.isgeneratorfunction(self._function)
+        return self._awaits or self._yields
 
     def ended_by(self, word: str) -> None:
-        """Note that "cancel" or "stop" was asked for, so that the outcome can say it."""
-        self._ended_by = word
+        """Note that "cancel", "stop" or "close" was asked for, so that the outcome can say it; the first word stays."""
+        self._ended_by = self._ended_by or word
 
     def cancel(self) -> None:
         """End at the next opportunity. Called in the driver's thread."""
-        if self._task is not None and inspect.iscoroutinefunction(self._function):
+        # Only inside the driver: before it, `_ended_by` keeps it from being called; after it, the end must be written.
+        if self._task is not None and self._calling and self._awaits:
             self._task.cancel()
 
     def start(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
-        """Write *started*, tell `begun`, call the driver, write *ended*, tell `over`. Called in the driver's loop."""
+        """Write *started*, tell `begun`, call the driver, write *ended*, tell `over`. Called in the front loop."""
+        if self._action.exclusive or self._awaits:
+            self._thread.soon(self._start_in_loop, begun, over)
+        else:
+            self._thread.beside(lambda: self._start_beside(begun, over), self._action.name)
+
+    def _start_in_loop(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
         if self._write_start(begun):
             self._task = asyncio.get_running_loop().create_task(self._run(over))
 
-    def start_beside(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
-        """The same for an action that may run beside others: in a thread of its own."""
-
-        def run() -> None:
-            if self._write_start(begun):
-                asyncio.run(self._run(over))
-
-        threading.Thread(target=run, name=f"{self.invocation.instrument}.{self._action.name}", daemon=True).start()
+    def _start_beside(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
+        """For what may run beside others and blocks; attributes are not read between its rows: not in this thread."""
+        self._between = lambda: None
+        if self._write_start(begun):
+            asyncio.run(self._run(over))
 
     def _write_start(self, begun: Callable[[LabError | None], None]) -> bool:
+        self.invocation = replace(self.invocation, started=now())
         try:
             self._ledger.begin(self.invocation)
         except LabError as error:
@@ -112,61 +121,103 @@ class Execution:
         return True
 
     async def _run(self, over: Callable[[Invocation], None]) -> None:
-        over(self._write_end(await self._outcome()))
+        ended = await self._write_end(await self._outcome())
+        if ended is not None:
+            over(ended)
 
     async def _outcome(self) -> Invocation:
+        if self._ended_by:
+            return self._cancelled(" The driver was not called.")
+        self._calling = True
         try:
             result = await self._call()
-        except asyncio.CancelledError:
-            return self._cancelled("")
-        except Exception as error:  # noqa: BLE001 - a driver may raise anything; it becomes the outcome
-            if self._ended_by:
-                return self._cancelled(f" The driver said: {type(error).__name__}: {error}")
-            return self._failed(driver_error(f"{self.invocation.instrument}.{self._action.name}", error))
-        return self._cancelled("") if self._ended_by else self.invocation.end("succeeded", now(), result=result)
+        except BaseException as error:  # noqa: BLE001 - a driver may raise anything; it becomes the outcome
+            return self._raised(error)
+        finally:
+            self._calling = False
+            self._called = True
+        if self._ended_by:
+            return self._cancelled("", result)
+        return self.invocation.end("succeeded", now(), result=result)
+
+    def _raised(self, error: BaseException) -> Invocation:
+        result = self._measured()
+        if isinstance(error.__cause__, StopIteration):  # what Python makes of one that leaves a coroutine
+            error = error.__cause__
+        if not self._ended_by:
+            return self._failed(driver_error(f"{self.invocation.instrument}.{self._action.name}", error), result)
+        asked_for = isinstance(error, asyncio.CancelledError)
+        return self._cancelled("" if asked_for else f" The driver said: {said(error)}", result)
 
     async def _call(self) -> Any:
-        bound = getattr(self._driver, self._action.name)
-        if inspect.isgeneratorfunction(self._function):
-            return await self._follow(bound(**self._arguments))
-        answer = bound(**self._arguments)
-        return await answer if inspect.isawaitable(answer) else answer
+        answer = self._thread.plainly(self._called_driver)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if isinstance(answer, AsyncIterator):
+            return await self._follow_async(answer)
+        if inspect.isgenerator(answer) or (self._action.stream is not None and isinstance(answer, Iterator)):
+            return await self._follow(answer)
+        return answer
+
+    def _called_driver(self) -> Any:
+        return getattr(self._thread.driver, self._action.name)(**self._arguments)
 
     async def _follow(self, rows: Iterator[Any]) -> dict[str, Any]:
         """Send each row on as it comes; answer the table of all."""
-        table: dict[str, list[Any]] = {name: [] for name in self._action.stream or ()}
-        for number, row in enumerate(rows):
-            columns = _columns(row)
-            for name, value in columns.items():
-                table.setdefault(name, []).append(value)
-            self._publish("stream", {"invocation": self.invocation.id, "row": number, "columns": columns})
-            self._between()
-            await asyncio.sleep(0)  # the opportunity for reads and for cancel
-            if self._ended_by:
-                rows.close()  # type: ignore[attr-defined]
-                break
-        return {name: _joined(values) for name, values in table.items()}
+        try:
+            while (row := self._thread.plainly(lambda: next(rows, _END))) is not _END:
+                self._take(row)
+                await asyncio.sleep(0)  # the opportunity for reads and for cancel
+                if self._ended_by:
+                    break
+        finally:
+            if inspect.isgenerator(rows):
+                self._thread.plainly(rows.close)
+        return self._table.joined()
 
-    def _write_end(self, ended: Invocation) -> Invocation:
+    async def _follow_async(self, rows: AsyncIterator[Any]) -> dict[str, Any]:
+        try:
+            async for row in rows:
+                self._take(row)
+                await asyncio.sleep(0)
+                if self._ended_by:
+                    break
+        finally:
+            if inspect.isasyncgen(rows):
+                await rows.aclose()
+        return self._table.joined()
+
+    def _take(self, row: Any) -> None:
+        columns = self._table.add(row)
+        self._publish("stream", {"invocation": self.invocation.id, "row": self._rows, "columns": columns})
+        self._rows += 1
+        self._between()
+
+    def _measured(self) -> dict[str, Any] | None:
+        """The table of what a generator yielded before its end; None for what yields nothing."""
+        return self._table.joined() if self._action.stream is not None else None
+
+    async def _write_end(self, ended: Invocation) -> Invocation | None:
+        """The invocation as it is kept; None if the host was closed while the disk did not take it."""
         while True:
             try:
-                self._ledger.end(ended)
-            except StorageError as error:
-                logger.exception("the end of an action cannot be written; trying again", extra={"invocation": ended.id})
-                self._publish("problem", error.problem())
-                time.sleep(RETRY_WRITING_AFTER)
+                return self._ledger.end(ended)
             except codec.CannotEncodeError as error:
                 ended = self._failed(_unsendable(self.invocation, error))
-            else:
-                return ended
+            except StorageError as error:
+                if self._ledger.closed:
+                    return None
+                logger.warning("the end of an action cannot be written; trying again", extra={"invocation": ended.id})
+                self._publish("problem", error.problem())
+                await asyncio.sleep(RETRY_WRITING_AFTER)
 
-    def _failed(self, error: LabError) -> Invocation:
-        return self.invocation.end("failed", now(), error=error.problem())
+    def _failed(self, error: LabError, result: Any = None) -> Invocation:
+        return self.invocation.end("failed", now(), result=result, error=error.problem())
 
-    def _cancelled(self, more: str) -> Invocation:
-        word = {"stop": "stopped", "cancel": "cancelled"}.get(self._ended_by or "", "cancelled")
+    def _cancelled(self, more: str, result: Any = None) -> Invocation:
+        word = _WORDS[self._ended_by or "cancel"]
         error = CancelledError(f"{self.invocation.instrument}.{self._action.name} was {word} before its end.{more}")
-        return self.invocation.end("cancelled", now(), error=error.problem())
+        return self.invocation.end("cancelled", now(), result=result, error=error.problem())
 
 
 def _unsendable(invocation: Invocation, error: LabError) -> DriverError:
@@ -174,21 +225,3 @@ def _unsendable(invocation: Invocation, error: LabError) -> DriverError:
         f"{invocation.instrument}.{invocation.action} was executed, but its result cannot be kept: {error.detail}",
         way_out=error.way_out,
     )
-
-
-def _columns(row: Any) -> dict[str, Any]:
-    """The named fields of a row: a NamedTuple, a dataclass or a mapping."""
-    if hasattr(row, "_asdict"):
-        return dict(row._asdict())
-    if hasattr(row, "__dataclass_fields__"):
-        return {name: getattr(row, name) for name in row.__dataclass_fields__}
-    return dict(row)
-
-
-def _joined(values: list[Any]) -> Any:
-    """One column from its pieces: chunks (arrays) are put end to end, numbers become a list."""
-    if any(codec.is_array(value) and value.shape != () for value in values):
-        import numpy as np
-
-        return np.concatenate([np.atleast_1d(value) for value in values])
-    return values

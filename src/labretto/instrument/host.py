@@ -8,24 +8,39 @@ What is promised of an action is in `labretto.instrument.ledger`; no socket is k
 from __future__ import annotations
 
 import asyncio
-import inspect
-import threading
+import logging
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from labretto.errors import BusyError, ConflictError, DriverError, LabError, LeaseError, NoStopError, NotFoundError
+from labretto.errors import (
+    BusyError,
+    ConflictError,
+    DriverError,
+    LabError,
+    LeaseError,
+    NoStopError,
+    NotFoundError,
+    UnreachableError,
+)
 from labretto.instrument import codec
 from labretto.instrument.arguments import check_arguments, check_value
 from labretto.instrument.describe import Action, Description, Offer
-from labretto.instrument.execution import Execution, driver_error
+from labretto.instrument.execution import Execution
 from labretto.instrument.invocation import Invocation, check_id, new_id
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.reading import Reading, isoformat, now
+from labretto.instrument.thread import DriverThread, driver_error
 
-T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
 Listener = Callable[[str, dict[str, Any]], None]
-"""Called in the front loop with a topic ("stream", "invocation", "attribute") and a body; must not block."""
+"""Called in the front loop with a topic and a body; must not block.
+
+Topics: "invocation" (began, ended), "stream" (a row of a generator), "attribute" (a reading that says something new,
+with the name as "attribute"), "problem" (problem details of what the host cannot do now).
+"""
 
 STOP_WITHIN = 2.0
 """Seconds in which a driver's `stop()` has to return before the answer says that it has not."""
@@ -36,8 +51,15 @@ class _Front:
     """What the front loop knows of an invocation that runs."""
 
     execution: Execution
+    begun: asyncio.Future[None]
+    """Done when *started* is written; the error if it cannot be."""
     over: asyncio.Future[Invocation]
+    """Done when *ended* is written; cancelled if that will not be seen here."""
     exclusive: bool
+
+    def now(self) -> Invocation:
+        """The invocation as it is known."""
+        return self.over.result() if self.over.done() and not self.over.cancelled() else self.execution.invocation
 
 
 class Host:
@@ -50,18 +72,14 @@ class Host:
     """
 
     def __init__(self, make: Callable[[], object], offer: Offer, ledger: Ledger) -> None:
-        self._make = make
         self._offer = offer
         self._ledger = ledger
-        self._driver: object = None
+        self._thread = DriverThread(offer.description.name, make, asynchronous=offer.asynchronous, at_end=ledger.close)
         self._running: dict[str, _Front] = {}
         self._last: dict[str, Reading] = {}
         self._wanted: set[str] = set()
         self._listeners: list[Listener] = []
-        self._back = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._back.run_forever, name=f"driver {offer.description.name}", daemon=True
-        )
+        self._closing = False
 
     @property
     def description(self) -> Description:
@@ -75,32 +93,55 @@ class Host:
 
     async def __aenter__(self) -> Host:
         self._front = asyncio.get_running_loop()
-        self._thread.start()
         try:
-            await self._in_driver_thread(self._open)
+            await self._thread.open()
         except BaseException:
             await self.close()
             raise
+        self._thread.soon(self._look_at_all)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Let the hardware go: the driver's `close()` if it has one and is not blocked, the thread, the ledger."""
-        closer = inspect.getattr_static(type(self._driver), "close", None)
-        if closer is not None and not self._blocked():
-            await self._in_driver_thread(lambda: self._driver.close())  # type: ignore[attr-defined]
-        self._back.call_soon_threadsafe(self._back.stop)
-        await asyncio.to_thread(self._thread.join, STOP_WITHIN)
-        if not self._thread.is_alive():
-            self._back.close()
-            self._ledger.close()
+        """Let the hardware go; answers within about `STOP_WITHIN` seconds, also while an action blocks.
+
+        What gives opportunities to end is ended there and recorded as cancelled. What blocks goes on, and its end is
+        recorded if the process lives to see it; else the next host finds it interrupted. The driver's `close()`, the
+        thread and the ledger follow as soon as the driver comes back. A second call does nothing.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        until = asyncio.get_running_loop().time() + STOP_WITHIN
+        for front in self._running.values():
+            if front.execution.cancellable:
+                front.execution.ended_by("close")
+                self._thread.soon(front.execution.cancel)
+        if overs := [front.over for front in self._running.values()]:
+            await asyncio.wait(overs, timeout=STOP_WITHIN)
+        await self._thread.close(max(0.0, until - asyncio.get_running_loop().time()))
+        for front in self._running.values():
+            front.over.cancel()
+            _settle(front.begun, self._is_closed())
+
+    def _is_closed(self) -> UnreachableError:
+        return UnreachableError(f"{self.description.name} is being closed.", way_out="Ask again when it is back.")
+
+    def _refuse_if_closing(self) -> None:
+        if self._closing:
+            raise self._is_closed()
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` for every change from now on; the answer ends that."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+
+        def unsubscribe() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return unsubscribe
 
     # Reading and writing ------------------------------------------------------------------------------------------
 
@@ -112,10 +153,11 @@ class Host:
             DriverError: the driver raised.
             BusyError: the driver is busy and has never been asked for this attribute.
         """
+        self._refuse_if_closing()
         self._attribute(attribute)
         if self._blocked():
             return self._stale(attribute)
-        return await self._in_driver_thread(lambda: self._read(attribute))
+        return await self._thread.call(f"{self.description.name}.{attribute}", lambda: self._read(attribute))
 
     async def read_all(self) -> dict[str, Reading]:
         """Every attribute; one that cannot be read has the status "error" and the driver's text."""
@@ -135,17 +177,19 @@ class Host:
         plain = check_value(
             self._offer.values[attribute], value, f"{self.description.name}.{attribute}", described.unit
         )
+        self._refuse_if_closing()
         self._check_lease(lease)
         self._refuse_if_busy(f"setting {attribute}")
+        place = f"{self.description.name}.{attribute}"
 
         def set_and_read() -> Reading:
             try:
-                setattr(self._driver, attribute, plain)
-            except Exception as error:
-                raise driver_error(f"{self.description.name}.{attribute} = {value!r}", error) from error
+                setattr(self._thread.driver, attribute, plain)
+            except BaseException as error:
+                raise driver_error(f"{place} = {value!r}"[:200], error) from error
             return self._read(attribute)
 
-        return await self._in_driver_thread(set_and_read)
+        return await self._thread.call(place, set_and_read)
 
     # Actions ------------------------------------------------------------------------------------------------------
 
@@ -169,32 +213,45 @@ class Host:
             LeaseError: a higher lease number was seen.
             StorageError: the ledger cannot be written; the driver was not called.
         """
+        self._refuse_if_closing()
         described = self._action(action)
         identity = check_id(identity) if identity else new_id()
         if known := self._known(identity):
-            return self._same(known, action, parameters)
+            self._refuse_another(known, action, parameters)
+            return await self._begun(identity) or known
         arguments = check_arguments(described, self._offer.arguments[action], parameters, self.description.name)
         self._check_lease(lease)
         if described.exclusive:
             self._refuse_if_busy(action)
-        time = now()
-        invocation = Invocation(
-            identity,
-            self.description.name,
-            action,
-            dict(parameters),
-            described.effect,
-            "running",
-            time,
-            time,
-            actor=actor,
-        )
-        return await self._begin(invocation, arguments, described)
+        name, time, effect = self.description.name, now(), described.effect
+        invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, actor=actor)
+        self._begin(invocation, arguments, described)
+        return await self._begun(identity) or self.find(identity)
+
+    async def _begun(self, identity: str) -> Invocation | None:
+        """The invocation once it has begun; None if it is over already. Raises what kept it from beginning."""
+        front = self._running.get(identity)
+        if front is None:
+            return None
+        await asyncio.shield(front.begun)
+        return front.now()
 
     async def wait(self, identity: str) -> Invocation:
-        """The invocation, when it is over."""
+        """The invocation, when it is over.
+
+        Raises:
+            StorageError: it could not be begun.
+            UnreachableError: the host was closed before its end.
+        """
+        identity = check_id(identity)
         front = self._running.get(identity)
-        return await asyncio.shield(front.over) if front else self.find(identity)
+        if front is None:
+            return self.find(identity)
+        await asyncio.shield(front.begun)
+        await asyncio.wait([front.over])
+        if front.over.cancelled():
+            raise self._is_closed()
+        return front.over.result()
 
     def find(self, identity: str) -> Invocation:
         """What is known of `identity` now: one of the answers in `labretto.instrument.invocation.State`."""
@@ -206,7 +263,7 @@ class Host:
 
     def running(self) -> list[Invocation]:
         """What runs now."""
-        return [front.execution.invocation for front in self._running.values()]
+        return [front.now() for front in self._running.values()]
 
     def cancel(self, identity: str) -> Invocation:
         """Ask a running action to end at its next opportunity; answers what is known now.
@@ -215,6 +272,7 @@ class Host:
             NotFoundError: nothing with this id runs or ran here.
             ConflictError: it is over, or it blocks in the driver and gives no opportunity.
         """
+        identity = check_id(identity)
         front = self._running.get(identity)
         if front is None:
             found = self.find(identity)
@@ -227,8 +285,8 @@ class Host:
                 way_out="Stop the instrument, or wait.",
             )
         front.execution.ended_by("cancel")
-        self._back.call_soon_threadsafe(front.execution.cancel)
-        return front.execution.invocation
+        self._thread.soon(front.execution.cancel)
+        return front.now()
 
     async def stop(self) -> dict[str, Any]:
         """Call the driver's `stop()` at once, past every queue, then end what runs.
@@ -245,59 +303,49 @@ class Host:
         for front in self._running.values():
             front.execution.ended_by("stop")
         began = self._front.time()
-        detail = await self._call_stop()
+        detail = await self._thread.stop(STOP_WITHIN, blocked=self._blocked())
         for front in self._running.values():
-            self._back.call_soon_threadsafe(front.execution.cancel)
+            self._thread.soon(front.execution.cancel)
         return {"stopped": detail is None, "seconds": round(self._front.time() - began, 6), "detail": detail}
 
     # The front loop -----------------------------------------------------------------------------------------------
 
-    async def _begin(self, invocation: Invocation, arguments: dict[str, Any], action: Action) -> Invocation:
+    def _begin(self, invocation: Invocation, arguments: dict[str, Any], action: Action) -> None:
         publish, refresh = self._publish_from_driver, self._refresh
-        execution = Execution(invocation, arguments, action, self._driver, self._ledger, publish, refresh)
-        front = _Front(execution, self._front.create_future(), action.exclusive)
+        execution = Execution(invocation, arguments, action, self._thread, self._ledger, publish, refresh)
+        front = _Front(execution, self._front.create_future(), self._front.create_future(), action.exclusive)
+        # Whoever asked may have left before it is known that the ledger refused; that is no error of the host.
+        front.begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
         self._running[invocation.id] = front
-        begun: asyncio.Future[None] = self._front.create_future()
+        execution.start(
+            lambda error: self._thread.tell(self._told_begun, front, error),
+            lambda ended: self._thread.tell(self._told_over, front, ended),
+        )
 
-        def told_begun(error: LabError | None) -> None:
-            self._to_front(self._begun, begun, invocation, error)
-
-        def told_over(ended: Invocation) -> None:
-            self._to_front(self._over, ended)
-
-        if action.exclusive:
-            self._back.call_soon_threadsafe(execution.start, told_begun, told_over)
-        else:
-            execution.start_beside(told_begun, told_over)
-        try:
-            await asyncio.shield(begun)
-        except LabError:
-            # The ledger refused: the driver was not called, so nothing of this id is left behind.
-            self._running.pop(invocation.id, None)
-            front.over.cancel()
-            raise
-        return self._known(invocation.id) or invocation
-
-    def _begun(self, begun: asyncio.Future[None], invocation: Invocation, error: LabError | None) -> None:
-        # Told here and not where `begun` is awaited: a quick action may be over before that is awake.
+    def _told_begun(self, front: _Front, error: LabError | None) -> None:
         if error is None:
-            self._tell("invocation", invocation.as_dict())
-        _settle(begun, error)
+            _settle(front.begun, None)
+            self._tell("invocation", front.execution.invocation.as_dict())
+            return
+        # The ledger refused: the driver was not called, so nothing of this id is left behind.
+        self._running.pop(front.execution.invocation.id, None)
+        _settle(front.begun, error)
+        front.over.cancel()
 
-    def _over(self, ended: Invocation) -> None:
-        front = self._running.pop(ended.id)
+    def _told_over(self, front: _Front, ended: Invocation) -> None:
+        self._running.pop(ended.id, None)
         if not front.over.done():
             front.over.set_result(ended)
         self._tell("invocation", ended.as_dict())
 
     def _known(self, identity: str) -> Invocation | None:
         front = self._running.get(identity)
-        return front.execution.invocation if front else self._ledger.find(identity)
+        return front.now() if front else self._ledger.find(identity)
 
-    def _same(self, known: Invocation, action: str, parameters: Mapping[str, Any]) -> Invocation:
+    def _refuse_another(self, known: Invocation, action: str, parameters: Mapping[str, Any]) -> None:
         same = codec.encode_sorted(dict(known.parameters)) == codec.encode_sorted(dict(parameters))
         if known.action == action and same:
-            return known
+            return
         raise ConflictError(
             f"The id {known.id} belongs to {known.action}({_spelled(known.parameters)}), not to "
             f"{action}({_spelled(parameters)}).",
@@ -307,7 +355,7 @@ class Host:
     def _refuse_if_busy(self, asked: str) -> None:
         other = next((f.execution.invocation for f in self._running.values() if f.exclusive), None)
         if other is not None:
-            since = isoformat(other.started) if other.started else "now"
+            since = isoformat(other.started or now())
             raise BusyError(
                 f"{self.description.name} is busy: {other.action}({_spelled(other.parameters)}) runs since {since}; "
                 f"{asked} was refused.",
@@ -347,14 +395,13 @@ class Host:
 
     def _tell(self, topic: str, body: dict[str, Any]) -> None:
         for listener in tuple(self._listeners):
-            listener(topic, body)
+            try:
+                listener(topic, body)
+            except Exception:
+                logger.exception("a listener raised", extra={"topic": topic})
 
     def _publish_from_driver(self, topic: str, body: dict[str, Any]) -> None:
-        self._to_front(self._tell, topic, body)
-
-    def _to_front(self, call: Callable[..., None], *arguments: Any) -> None:
-        if not self._front.is_closed():
-            self._front.call_soon_threadsafe(call, *arguments)
+        self._thread.tell(self._tell, topic, body)
 
     # The driver's thread ------------------------------------------------------------------------------------------
 
@@ -362,52 +409,49 @@ class Host:
         """The driver's thread is inside a method that gives no opportunity to read."""
         return any(front.execution.blocks for front in self._running.values())
 
-    async def _in_driver_thread(self, call: Callable[[], T]) -> T:
-        answer: asyncio.Future[T] = self._front.create_future()
-
-        def run() -> None:
-            try:
-                value = call()
-            except BaseException as error:  # noqa: BLE001 - told to the one who waits, whatever it is
-                self._to_front(_raise, answer, error)
-            else:
-                self._to_front(_answer, answer, value)
-
-        self._back.call_soon_threadsafe(run)
-        return await answer
-
-    def _open(self) -> None:
-        self._driver = self._make()
+    def _look_at_all(self) -> None:
+        """The first look at each attribute: a value that cannot be read is no reason not to offer the instrument."""
         for name in self.description.attributes:
-            try:
-                self._read(name)
-            except DriverError as error:
-                # A value that cannot be read yet is no reason not to offer the instrument; whoever asks is told.
-                self._last[name] = Reading(None, self.description.attributes[name].unit, now(), "error", error.detail)
-
-    def _read(self, attribute: str) -> Reading:
-        try:
-            value = getattr(self._driver, attribute)
-        except Exception as error:
-            raise driver_error(f"{self.description.name}.{attribute}", error) from error
-        reading = Reading(value, self.description.attributes[attribute].unit, now())
-        self._last[attribute] = reading
-        return reading
+            self._read_or_note(name)
 
     def _refresh(self) -> None:
         """Read what was asked for while the driver was busy; between two rows there is an opportunity."""
-        while self._wanted:
-            attribute = self._wanted.pop()
-            try:
-                self._read(attribute)
-            except DriverError as error:
-                self._last[attribute] = Reading(None, None, now(), "error", error.detail)
+        for name in tuple(self._wanted):
+            self._wanted.discard(name)
+            self._read_or_note(name)
+
+    def _read_or_note(self, attribute: str) -> None:
+        try:
+            self._thread.plainly(lambda: self._read(attribute))
+        except DriverError as error:
+            self._note(attribute, Reading(None, self._unit(attribute), now(), "error", error.detail))
+
+    def _read(self, attribute: str) -> Reading:
+        place = f"{self.description.name}.{attribute}"
+        try:
+            value = codec.settled(getattr(self._thread.driver, attribute))
+        except codec.CannotEncodeError as error:
+            raise DriverError(f"{place} cannot be sent: {error.detail}", way_out=error.way_out) from error
+        except BaseException as error:
+            raise driver_error(place, error) from error
+        return self._note(attribute, Reading(value, self._unit(attribute), now()))
+
+    def _note(self, attribute: str, reading: Reading) -> Reading:
+        """Remember the reading; who listens is told if it says something new."""
+        before = self._last.get(attribute)
+        self._last[attribute] = reading
+        if before is None or not _says_the_same(before, reading):
+            self._publish_from_driver("attribute", {"attribute": attribute, **reading.as_dict()})
+        return reading
+
+    def _unit(self, attribute: str) -> str | None:
+        return self.description.attributes[attribute].unit
 
     async def _read_or_error(self, attribute: str) -> Reading:
         try:
             return await self.read(attribute)
         except LabError as error:
-            return Reading(None, self.description.attributes[attribute].unit, now(), "error", error.detail)
+            return Reading(None, self._unit(attribute), now(), "error", error.detail)
 
     def _stale(self, attribute: str) -> Reading:
         self._wanted.add(attribute)
@@ -417,24 +461,6 @@ class Host:
             raise BusyError(f"{self.description.name}.{attribute} was never read, and {busy} keeps the driver busy.")
         status: Literal["stale", "error"] = "error" if last.status == "error" else "stale"
         return Reading(last.value, last.unit, last.time, status, last.detail or f"{busy} keeps the driver busy")
-
-    async def _call_stop(self) -> str | None:
-        """None if `stop()` returned in time, else what happened."""
-        finished: asyncio.Future[str | None] = self._front.create_future()
-
-        def run() -> None:
-            try:
-                self._driver.stop()  # type: ignore[attr-defined]
-            except Exception as error:  # noqa: BLE001 - a driver may raise anything; it is told to the caller
-                self._to_front(_answer, finished, f"stop() raised {type(error).__name__}: {error}")
-            else:
-                self._to_front(_answer, finished, None)
-
-        threading.Thread(target=run, name=f"stop {self.description.name}", daemon=True).start()
-        try:
-            return await asyncio.wait_for(finished, STOP_WITHIN)
-        except TimeoutError:
-            return f"stop() has not returned within {STOP_WITHIN} s"
 
 
 def _settle(future: asyncio.Future[None], error: LabError | None) -> None:
@@ -446,15 +472,11 @@ def _settle(future: asyncio.Future[None], error: LabError | None) -> None:
         future.set_exception(error)
 
 
-def _answer(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _raise(future: asyncio.Future[T], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _says_the_same(one: Reading, other: Reading) -> bool:
+    """Arrays are told each time: comparing them would cost more than it spares."""
+    plain = isinstance(other.value, float | int | str | None)
+    return plain and type(one.value) is type(other.value) and (one.value, one.status) == (other.value, other.status)
 
 
 def _spelled(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}"[:60] for name, value in parameters.items())
+    return ", ".join(f"{name}={reprlib.repr(value)}"[:60] for name, value in parameters.items())
