@@ -19,9 +19,10 @@ from labretto.errors import UnreachableError
 from labretto.instrument.invocation import new_id
 from labretto.instrument.ledger import Ledger
 from labretto.lab import Lab, load_lab
+from labretto.network import supervise
 from labretto.network.client import open_instrument
 from labretto.network.directory import find, read_host
-from labretto.network.liveness import held, hold, released, wait_until_released
+from labretto.network.liveness import held, hold, holder, released, wait_until_released
 from labretto.network.supervise import Status, Supervisor
 
 DRIVERS = '''
@@ -212,7 +213,9 @@ async def test_a_host_that_ignores_its_signals_is_killed(lab: Lab) -> None:
     assert not held(lab.host_folder("lamp") / "lock")
 
 
-async def test_a_driver_that_never_gets_ready_ends_with_the_hub(make_lab: Callable[[str], Lab], tmp_path: Path) -> None:
+async def test_a_driver_that_never_gets_ready_can_be_started_again_and_ends_with_the_hub(
+    make_lab: Callable[[str], Lab], tmp_path: Path
+) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     stuck = f"open('{pipe}', 'w').close(); open('{pipe}').read()"
@@ -221,6 +224,13 @@ async def test_a_driver_that_never_gets_ready_ends_with_the_hub(make_lab: Callab
         async with Supervisor(lab) as supervisor:
             assert await asyncio.to_thread(pipe.read_text) == ""
             assert supervisor.status()["lamp"].state == "starting"
+            first = holder(lab.host_folder("lamp") / "lock")
+
+            again = asyncio.create_task(supervisor.restart("lamp"))
+
+            assert await asyncio.to_thread(pipe.read_text) == ""
+            assert holder(lab.host_folder("lamp") / "lock") != first
+            again.cancel()
 
 
 async def test_restarting_one_does_not_touch_the_others(lamps: Lab) -> None:
@@ -254,7 +264,10 @@ async def test_a_driver_that_cannot_be_imported_is_quoted_and_stops_nobody(make_
         assert (await (await supervisor.instrument("broken")).read("brightness")).value == 0.5
 
 
-async def test_a_driver_that_dies_at_once_is_a_crash_loop(make_lab: Callable[[str], Lab]) -> None:
+async def test_a_driver_that_dies_at_once_is_a_crash_loop(
+    make_lab: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.01)
     lab = make_lab("[instruments.lamp]\ndriver = 'drivers:Lamp'\nsettings = { begin_with = 'os._exit(7)' }\n")
     with hold(lab.hub_lock):
         async with Supervisor(lab) as supervisor:

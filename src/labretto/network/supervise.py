@@ -299,9 +299,8 @@ class _HostKeeper(_Keeper):
 
     async def restart(self) -> None:
         """End the present life, if there is one, and begin a new one."""
-        if self.status.state != "starting":
-            self._be("starting", "asked to start again")
-            self._asked.set()
+        self._be("starting", "asked to start again")
+        self._asked.set()
 
     async def close(self) -> None:
         """End the host too."""
@@ -325,18 +324,33 @@ class _HostKeeper(_Keeper):
         """One life from its start to its end; None if somebody asked for another."""
         order = self._order()
         try:
-            self._life = await adopt(order) or await start(order)
+            life = await self._begin(order)
         except LabError as error:
             return error
+        if life is None:
+            return None
         try:
-            file = self._life.file
+            file = life.file
             self._ports = ports(file.addresses)
             other = "" if file.fingerprint == order.fingerprint else "runs as lab.toml said before; restart it"
             self._be("ready", other, address=file.address, addresses=file.addresses, pid=file.pid)
-            await _first(self._asked.wait(), self._life.gone())
-            return None if self._asked.is_set() else DriverError(f"The host {await self._life.gone()}.")
+            await _first(self._asked.wait(), life.gone())
+            return None if self._asked.is_set() else DriverError(f"The host {await life.gone()}.")
         finally:
-            await self._life.end()
+            await life.end()
+
+    async def _begin(self, order: Order) -> Life | None:
+        """A host that answers; None if somebody asked for another meanwhile, since a driver may be stuck."""
+        beginning = asyncio.create_task(_adopted_or_started(order))
+        try:
+            await _first(self._asked.wait(), _done(beginning))
+        finally:
+            if not beginning.done():
+                beginning.cancel()
+                await _done(beginning)
+            if not beginning.cancelled() and beginning.exception() is None:
+                self._life = beginning.result()
+        return None if beginning.cancelled() else beginning.result()
 
     async def _pause(self, problem: LabError, seconds: float | None) -> bool:
         """Wait before the next life, for ever if only a person can help; true if somebody asked for it."""
@@ -407,6 +421,15 @@ class _LinkKeeper(_Keeper):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._asked.wait(), seconds)
         return self._asked.is_set()
+
+
+async def _adopted_or_started(order: Order) -> Life:
+    return await adopt(order) or await start(order)
+
+
+async def _done(task: asyncio.Task[Any]) -> None:
+    """Return when `task` has ended, however."""
+    await asyncio.wait([task])
 
 
 async def _first(*calls: Coroutine[Any, Any, Any]) -> None:
