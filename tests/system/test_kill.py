@@ -34,7 +34,6 @@ from labretto.catalog.read import Record, open_record
 from labretto.instrument import codec
 from labretto.network.liveness import held, holder
 
-T0 = time.monotonic()
 KILLS = int(os.environ.get("LABRETTO_KILLS", "30"))
 SEED = int(os.environ.get("LABRETTO_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 DEADLINE = 40.0
@@ -154,8 +153,6 @@ class Lab:
             self._hub.wait()
             self._start()
         self.kills[target] += 1
-        if os.environ.get("TRACE"):
-            print(round(time.monotonic() - T0, 2), target, flush=True)
 
     # Watching, and what a person does ------------------------------------------------------------------------------
 
