@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 Listener = Callable[[str, dict[str, Any]], None]
 """Called in the client's loop with a topic ("stream", "invocation", "attribute") and a body; must not block."""
 
-CONNECT_WITHIN = 5.0
+CONNECT_WITHIN = 3.0
 """Seconds after which a host that does not even take the connection counts as unreachable."""
 
 

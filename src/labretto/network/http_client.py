@@ -58,7 +58,9 @@ class HttpConnection:
         # An action may take hours, so an answer is waited for without end; a lost connection ends the waiting.
         timeout = httpx2.Timeout(None, connect=CONNECT_WITHIN)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=60.0)
-        transport = httpx2.AsyncHTTPTransport(limits=limits, socket_options=_KEEP_ALIVE, trust_env=False)
+        # Reading the certificates of the world takes longer than everything else here.
+        verify = self.address.startswith("https:")
+        transport = httpx2.AsyncHTTPTransport(verify, limits=limits, socket_options=_KEEP_ALIVE, trust_env=False)
         self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=False)
         self._speaks_msgpack = False
         self._quick = asyncio.Semaphore(_AT_ONCE)
