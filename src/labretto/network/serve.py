@@ -27,7 +27,6 @@ from labretto.instrument.describe import Offer, Overlay, describe
 from labretto.instrument.host import Host
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.reading import isoformat, now
-from labretto.instrument.thread import driver_error
 from labretto.lab import Lab, LabInstrument, alone_folder, check_name
 from labretto.network.directory import HostFile, remove_file, write_file
 from labretto.network.liveness import held, hold, released
@@ -139,7 +138,9 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         remove_file(order.folder / "host.json")  # left by one that was killed: we hold its lock now
         listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http")))
         make, offer = _driver(order, driver)
-        host = await stack.enter_async_context(_host(make, offer, order.folder / "ledger.db"))
+        host = Host(make, offer, Ledger(order.folder / "ledger.db"))
+        stack.push_async_callback(_idle, host)  # as long as its driver is busy nobody else may have this ledger
+        await stack.enter_async_context(host)
         old_routes = order.instrument.compat if order.helao else None
         answers = answering(host, listener, order.ports, old_routes=old_routes)
         addresses = await stack.enter_async_context(answers)
@@ -156,21 +157,6 @@ def _driver(order: Order, driver: object) -> tuple[Callable[[], object], Offer]:
         return lambda: driver, describe(type(driver), name=name, overlay=overlay(order.instrument))
     cls = driver or load_driver(order.instrument.driver or "", order.search_path)
     return maker(cls, settings, name), describe(cls, name=name, overlay=overlay(order.instrument))
-
-
-@contextlib.asynccontextmanager
-async def _host(make: Callable[[], object], offer: Offer, ledger: Path) -> AsyncIterator[Host]:
-    def made() -> object:
-        try:
-            return make()
-        except LabError:
-            raise
-        except Exception as error:
-            raise driver_error(f"{offer.description.name}: {offer.description.title}()", error) from error
-
-    async with Host(made, offer, Ledger(ledger)) as host:
-        yield host
-    await _idle(host)  # as long as its driver is busy nobody else may have this ledger
 
 
 # A whole process --------------------------------------------------------------------------------------------------
