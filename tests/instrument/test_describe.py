@@ -504,6 +504,23 @@ def test_the_limits_of_a_setter_are_the_attributes() -> None:
         offer.values["x"].validate_python(6)
 
 
+def test_a_setter_without_limits_keeps_those_of_the_getter() -> None:
+    """Most setters say only `value: float`; that must not open the door."""
+    with pytest.raises(pydantic.ValidationError):
+        describe(Stage, name="it").values["x"].validate_python(101)
+
+
+def test_a_setter_that_takes_another_type_says_alone_what_may_be_written() -> None:
+    class Driver:
+        @property
+        def x(self) -> Millimetre: ...
+
+        @x.setter
+        def x(self, value: Literal["home"]) -> None: ...
+
+    assert describe(Driver, name="it").values["x"].validate_python("home") == "home"
+
+
 def test_a_decorated_method_is_what_it_wraps() -> None:
     def logged(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

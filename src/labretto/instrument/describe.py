@@ -32,7 +32,7 @@ from pydantic import TypeAdapter
 from labretto.errors import InvalidError
 from labretto.instrument import codec
 from labretto.instrument.invocation import Effect
-from labretto.instrument.schema import Schema, adapter_of, columns_of, hints, own_hints, schema_of
+from labretto.instrument.schema import Schema, adapter_of, both, columns_of, hints, own_hints, schema_of
 
 Function = typing.TypeVar("Function", bound=Callable[..., Any])
 
@@ -288,11 +288,15 @@ def _returned(getter: Callable[..., Any] | None, driver: type, place: str) -> An
 
 
 def _written(setter: Callable[..., Any], driver: type, place: str, returned: Any) -> Any:
-    """What may be written: the setter's own annotation, which may have limits that the getter does not need."""
+    """What may be written: what is read, and within the setter's own limits too if it has some.
+
+    A setter that takes another type than the getter answers ("home", or a number) says alone what may be written.
+    """
     if not inspect.isfunction(setter):
         return returned
     given = [name for name, _ in list(inspect.signature(setter).parameters.items())[1:2]]
-    return hints(setter, place, within=driver).get(given[0], returned) if given else returned
+    own = hints(setter, place, within=driver).get(given[0], returned) if given else returned
+    return both(returned, own)
 
 
 def _annotated_attributes(driver: type, overlay: Overlay, defined: set[str]) -> dict[str, Attribute]:

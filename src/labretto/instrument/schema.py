@@ -87,6 +87,21 @@ def schema_of(annotation: Any, place: str) -> Schema:
         raise no_schema(place, error) from error
 
 
+def both(one: Any, other: Any) -> Any:
+    """An annotation with the marks of both, if they are of one type; else the second."""
+    bare, marks = _bare(other)
+    if _bare(one)[0] != bare:
+        return other
+    together = [*_bare(one)[1], *marks]
+    return Annotated[bare, *together] if together else bare
+
+
+def _bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    return (
+        (get_args(annotation)[0], get_args(annotation)[1:]) if get_origin(annotation) is Annotated else (annotation, ())
+    )
+
+
 def adapter_of(annotation: Any, place: str) -> TypeAdapter[Any]:
     """What checks a value that comes from a wire, and makes of it what the annotation says.
 
