@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RefusedError as RefusedError,
         UnreachableError as UnreachableError,
     )
+    from labretto.hub import start_lab as start_lab
     from labretto.instrument.describe import concurrent as concurrent, describe as describe, effect as effect
     from labretto.instrument.reading import Quantity as Quantity, Reading as Reading
     from labretto.network.background import start_background as start  # noqa: F401 - the front door offers it
@@ -40,6 +41,7 @@ _ROOMS = {
         "BusyError", "ConflictError", "DriverError", "FailedError", "InvalidError", "LabError", "LimitError",
         "NotFoundError", "RefusedError", "UnreachableError",
     ),
+    "labretto.hub": ("start_lab",),
     "labretto.instrument.describe": ("concurrent", "describe", "effect"),
     "labretto.instrument.reading": ("Quantity", "Reading"),
     "labretto.network.blocking": ("connect",),

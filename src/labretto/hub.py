@@ -7,6 +7,7 @@ which they need each other. What each does is in its room.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import importlib
 import logging
@@ -16,6 +17,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from labretto.access import check_bind
@@ -24,7 +26,8 @@ from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog
 from labretto.errors import ConflictError, LabError
 from labretto.instrument.reading import isoformat, now
-from labretto.lab import Lab
+from labretto.lab import Lab, load_lab
+from labretto.network.background import OwnThread
 from labretto.network.client import Instrument
 from labretto.network.directory import HubFile, remove_file, write_file
 from labretto.network.http import bound, run_app
@@ -38,6 +41,9 @@ from labretto.orchestrator.queue import Orchestrator
 from labretto.web.app import build
 
 logger = logging.getLogger(__name__)
+
+_STOP_WITHIN = 10.0
+"""Seconds in which a hub in the background lets its instruments go."""
 
 
 class SupervisedInstruments:
@@ -203,19 +209,59 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         yield RunningHub(lab, url, orchestrator, changes)
 
 
+class BackgroundLab:
+    """A lab whose hub answers from a thread of this process, each instrument in a process of its own.
+
+    It ends with `stop()`, at the end of a `with`, or with this process.
+    """
+
+    def __init__(self, lab: Lab, port: int | None) -> None:
+        self._thread = OwnThread(f"hub of {lab.name}", running(lab, port=port))
+        self.url = self._thread.value.url
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the hub and its instruments. A second call does nothing."""
+        atexit.unregister(self.stop)
+        self._thread.stop(within=_STOP_WITHIN)
+
+    def __enter__(self) -> BackgroundLab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<BackgroundLab: {self.url if self._thread.alive else 'stopped'}>"
+
+
+def start_lab(file: Path | str | None = None, *, port: int | None = None) -> BackgroundLab:
+    """Run the hub of a lab in the background of a notebook or a script; returns when it answers.
+
+    Args:
+        file: the lab.toml; None for an empty lab.
+        port: where to listen instead of what the file says; 0: any free one.
+
+    Raises:
+        NotFoundError, InvalidError: the file is not there, or wrong.
+        ConflictError: another hub owns this lab's folder, or the port is in use.
+    """
+    return BackgroundLab(load_lab(file), port)
+
+
 def serve(
     lab: Lab, *, host: str | None = None, port: int | None = None, ready: Callable[[RunningHub], Any] = lambda hub: None
-) -> None:
-    """Run the hub of `lab` until SIGINT or SIGTERM.
+) -> bool:
+    """Run the hub of `lab` until SIGINT or SIGTERM; answers False if one of them was its end.
 
     Args:
         lab, host, port: see `running`.
         ready: called once it answers; an awaitable that it returns runs beside the hub, whose end is the hub's end.
     """
-    asyncio.run(_serve(lab, host, port, ready))
+    return asyncio.run(_serve(lab, host, port, ready))
 
 
-async def _serve(lab: Lab, host: str | None, port: int | None, ready: Callable[[RunningHub], Any]) -> None:
+async def _serve(lab: Lab, host: str | None, port: int | None, ready: Callable[[RunningHub], Any]) -> bool:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
@@ -229,6 +275,7 @@ async def _serve(lab: Lab, host: str | None, port: int | None, ready: Callable[[
             if task.done():
                 task.result()
             task.cancel()
+        return not ended.is_set()
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -9,14 +9,17 @@ import asyncio
 import atexit
 import threading
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from labretto.errors import InvalidError
 from labretto.lab import LabInstrument, check_name
-from labretto.network.serve import Order, Serving, order_alone, serving
+from labretto.network.serve import Order, order_alone, serving
+
+T = TypeVar("T")
 
 STOP_WITHIN = 2.0
 """Seconds to wait for the thread. One whose driver is blocked goes on, and keeps its lock, until the driver returns: a
@@ -73,23 +76,59 @@ def _spelled(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}".replace("<locals>.", "")
 
 
+class OwnThread(Generic[T]):
+    """An asynchronous context that is open in a thread with its own event loop, until `stop()`.
+
+    Raises:
+        What the context raises when it is entered.
+    """
+
+    def __init__(self, name: str, context: AbstractAsyncContextManager[T]) -> None:
+        self._context = context
+        self._ready: Future[T] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._end = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+        try:
+            self.value = self._ready.result()
+        except BaseException:
+            self._thread.join(STOP_WITHIN)
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """It has not ended."""
+        return self._thread.is_alive()
+
+    def stop(self, within: float = STOP_WITHIN) -> None:
+        """Leave the context, and wait so many seconds for that."""
+        if self.alive:
+            self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(within)
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._hold())
+
+    async def _hold(self) -> None:
+        try:
+            async with self._context as value:
+                self._ready.set_result(value)
+                await self._end.wait()
+        except BaseException as error:  # it belongs to the one who asked for the start
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
+
+
 class Background:
     """An instrument that answers from a thread of this process. Use `stop()`, or `with`."""
 
     def __init__(self, order: Order, driver: object) -> None:
         self._order = order
-        self._ready: Future[Serving] = Future()
-        self._loop = asyncio.new_event_loop()
-        self._end = asyncio.Event()
-        self._thread = threading.Thread(
-            target=self._run, args=[driver], name=f"server of {order.instrument.name}", daemon=True
-        )
-        self._thread.start()
-        try:
-            self._file = self._ready.result().file
-        except BaseException:
-            self._thread.join(STOP_WITHIN)
-            raise
+        self._thread = OwnThread(f"server of {order.instrument.name}", serving(order, driver))
+        self._file = self._thread.value.file
         _RUNNING[self.name] = self
         atexit.register(self.stop)
 
@@ -118,9 +157,7 @@ class Background:
         atexit.unregister(self.stop)
         if _RUNNING.get(self.name) is self:
             del _RUNNING[self.name]
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(STOP_WITHIN)
+        self._thread.stop()
 
     def __enter__(self) -> Background:
         return self
@@ -131,19 +168,5 @@ class Background:
         self.stop()
 
     def __repr__(self) -> str:
-        state = self.url if self._thread.is_alive() else "stopped"
+        state = self.url if self._thread.alive else "stopped"
         return f"<Background {self.name}: {state}>"
-
-    def _run(self, driver: object) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve(driver))
-
-    async def _serve(self, driver: object) -> None:
-        try:
-            async with serving(self._order, driver) as served:
-                self._ready.set_result(served)
-                await self._end.wait()
-        except BaseException as error:  # it belongs to the one who asked for the start
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
