@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import symtable
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from labretto.errors import InvalidError
@@ -33,20 +35,36 @@ def source_of(function: Callable[..., Any]) -> str:
 
 def needed(text: str, name: str) -> str:
     """The statements of the module `text` that defining `name` needs, in their order."""
-    lines = text.splitlines()
+    lines = text.split("\n")  # as ast counts them; splitlines() also cuts at a form feed
     statements = ast.parse(text).body
-    binding = {bound: statement for statement in statements for bound in _bound(statement)}
+    binding = _bindings(statements)
     if name not in binding:
         raise InvalidError(f"{name!r} is not defined at the top of its module.", way_out="Move it there.")
-    wanted: set[ast.stmt] = set()
+    wanted = {statement for statement in statements if _is_for_all(statement)}
     missing = [name]
     while missing:
-        statement = binding.get(missing.pop())
-        if statement is not None and statement not in wanted:
-            wanted.add(statement)
-            missing += _used(statement)
-    always = [s for s in statements if isinstance(s, ast.ImportFrom) and s.module == "__future__"]
-    return "\n\n".join(_text(lines, s) for s in statements if s in wanted or s in always) + "\n"
+        fresh = [statement for statement in binding.get(missing.pop(), ()) if statement not in wanted]
+        wanted.update(fresh)
+        missing += [used for statement in fresh for used in _used(_text(lines, statement), statement)]
+    return "\n\n".join(_text(lines, statement) for statement in statements if statement in wanted) + "\n"
+
+
+def _bindings(statements: Iterable[ast.stmt]) -> dict[str, list[ast.stmt]]:
+    """Name → the statements that make it what it is in the end."""
+    found: dict[str, list[ast.stmt]] = {}
+    for statement in statements:
+        for name in _bound(statement):
+            # Two imports of parts of one package add up; a second definition replaces the first.
+            replaces = isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            found[name] = [statement] if replaces else [*found.get(name, ()), statement]
+    return found
+
+
+def _is_for_all(statement: ast.stmt) -> bool:
+    """It changes what all others mean: imports from the future, and of everything."""
+    if not isinstance(statement, ast.ImportFrom):
+        return False
+    return statement.module == "__future__" or any(alias.name == "*" for alias in statement.names)
 
 
 def _module_text(function: Callable[..., Any]) -> str:
@@ -65,7 +83,10 @@ def _module_text(function: Callable[..., Any]) -> str:
 def _notebook_cells(function: Callable[..., Any]) -> list[str] | None:
     """What was executed so far in a notebook, without cells that are not plain Python; None outside notebooks."""
     cells = getattr(sys.modules.get(function.__module__), "In", None)
-    return [cell for cell in cells if _parses(cell)] if isinstance(cells, list) else None
+    if not isinstance(cells, list):
+        return None
+    plain = ["\n".join(line for line in cell.split("\n") if not line.startswith(("%", "!"))) for cell in cells]
+    return [text for cell, text in zip(cells, plain, strict=True) if _parses(text) and not cell.startswith("%%")]
 
 
 def _parses(cell: str) -> bool:
@@ -76,17 +97,35 @@ def _parses(cell: str) -> bool:
     return True
 
 
-def _bound(statement: ast.stmt) -> Iterable[str]:
-    """The names that a statement of a module defines."""
+def _bound(statement: ast.AST) -> Iterable[str]:
+    """The names that a statement of a module defines, also inside `try` and `if`."""
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return [(alias.asname or alias.name).split(".")[0] for alias in statement.names]
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [statement.name]
-    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    if isinstance(statement, ast.Name):
+        return [statement.id] if isinstance(statement.ctx, ast.Store) else []
+    return [name for child in ast.iter_child_nodes(statement) for name in _bound(child)]
 
 
-def _used(statement: ast.stmt) -> list[str]:
-    return [n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+def _used(text: str, statement: ast.stmt) -> list[str]:
+    """The names that a statement takes from its module: not its own variables, whatever these are called."""
+    return [*_globals(symtable.symtable(text, "experiment", "exec")), *_in_quotes(statement)]
+
+
+def _globals(table: symtable.SymbolTable) -> Iterator[str]:
+    of_module = table.get_type() == "module"
+    yield from (s.get_name() for s in table.get_symbols() if s.is_referenced() and (of_module or s.is_global()))
+    for child in table.get_children():
+        yield from _globals(child)
+
+
+def _in_quotes(statement: ast.stmt) -> Iterator[str]:
+    """Names in annotations that are written as text."""
+    for node in ast.walk(statement):
+        annotation = getattr(node, "annotation", None)
+        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+            yield from re.findall(r"[^\W\d]\w*", annotation.value)
 
 
 def _text(lines: list[str], statement: ast.stmt) -> str:
