@@ -44,7 +44,7 @@ def state_after(kind: str, body: Mapping[str, Any]) -> str | None:
     return "running" if kind == "settled" else words.get(kind)
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
     """What is known of one step of a run."""
 
@@ -63,6 +63,8 @@ class Step:
     error: Mapping[str, Any] | None = None
     settled: str | None = None
     """A person's choice about an interruption, until it is acted on."""
+    entered: Any = None
+    """The value that came with the choice."""
 
 
 @dataclass
@@ -77,7 +79,13 @@ class RunState:
     """Number of the last event."""
     experiment: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    who: str | None = None
+    submitted: str | None = None
+    started: str | None = None
+    ended: str | None = None
     steps: dict[str, Step] = field(default_factory=dict)
+    done: int = 0
+    """Steps and saves that are over, for a progress bar."""
     saved: set[str] = field(default_factory=set)
     question: Mapping[str, Any] | None = None
     answers: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +118,11 @@ def _submitted(state: RunState, event: Mapping[str, Any]) -> None:
     state.name = event["name"]
     state.experiment = event["experiment"]
     state.parameters = event["parameters"]
+    state.who, state.submitted = event.get("who"), event["at"]
+
+
+def _started(state: RunState, event: Mapping[str, Any]) -> None:
+    state.started = event["at"]
 
 
 def _intended(state: RunState, event: Mapping[str, Any]) -> None:
@@ -120,6 +133,7 @@ def _intended(state: RunState, event: Mapping[str, Any]) -> None:
 def _ended(state: RunState, event: Mapping[str, Any]) -> None:
     step = state.steps[event["path"]]
     step.state, step.result, step.error, step.settled = event["state"], event["result"], event["error"], None
+    state.done += step.state != "cancelled"
 
 
 def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
@@ -138,7 +152,8 @@ def _settled(state: RunState, event: Mapping[str, Any]) -> None:
     elif asked.get("kind") == "ask":
         state.answers[event["path"]] = event["value"] if choice == "answer" else choice
     else:
-        state.steps[event["path"]].settled = choice
+        step = state.steps[event["path"]]
+        step.settled, step.entered = choice, event["value"]
 
 
 def _pausing(state: RunState, event: Mapping[str, Any]) -> None:
@@ -155,15 +170,17 @@ def _aborting(state: RunState, event: Mapping[str, Any]) -> None:
 
 def _saved(state: RunState, event: Mapping[str, Any]) -> None:
     state.saved.add(event["path"])
+    state.done += 1
 
 
 def _finished(state: RunState, event: Mapping[str, Any]) -> None:
-    state.error = event["error"]
+    state.error, state.ended = event["error"], event["at"]
     state.question = None
 
 
 _FOLDS = {
     "submitted": _submitted,
+    "started": _started,
     "intended": _intended,
     "ended": _ended,
     "interrupted": _interrupted,
@@ -186,6 +203,10 @@ class Ask:
     action: str
     parameters: Mapping[str, Any]
     effect: str
+    schema: Mapping[str, Any] | None = None
+    """JSON schema of what it answers, with units."""
+    stream: Mapping[str, Any] | None = None
+    """Columns of the rows that it yields while it runs; None if it yields none."""
 
     @property
     def spelled(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +35,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, position);
 CREATE INDEX IF NOT EXISTS runs_by_position ON runs (position);
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0);
 """
@@ -92,17 +94,26 @@ class Journal(Protocol):
     def read(self, run: str, after: int = 0) -> list[Event]:
         """The events of `run` after number `after`, in order."""
 
+    def since(self, sequence: int, limit: int) -> list[tuple[int, Event]]:
+        """The next events of all runs, in the order in which they were written, each with its sequence number."""
+
     def row(self, run: str) -> RunRow:
         """What the table says of one run; `NotFoundError` if there is none."""
 
-    def rows(self, states: Sequence[str] = (), *, limit: int = 100, after: int | None = None) -> list[RunRow]:
-        """Runs in queue order; of the given states, at positions after `after`."""
+    def rows(self, states: Sequence[str] = (), *, limit: int | None = 100, after: int | None = None) -> list[RunRow]:
+        """Runs in queue order; of the given states, at positions after `after`; None: all of them."""
 
     def newest(self, limit: int) -> list[RunRow]:
         """The runs submitted last, newest first."""
 
     async def next_lease(self) -> int:
         """A fencing number higher than all before, for the whole lab."""
+
+    def note(self, name: str, value: Any) -> Future[int]:
+        """Keep a value of the lab (not of a run) under a name; the future resolves when it is on the disk."""
+
+    def noted(self, name: str) -> Any:
+        """The value kept under a name; None if there is none."""
 
     def close(self) -> None:
         """Commit what waits and close."""
@@ -129,6 +140,14 @@ class SqliteJournal:
         rows = self._database.read(sql, (run, after))
         return [Event(run, row["number"], row["kind"], row["at"], codec.decode(row["body"])) for row in rows]
 
+    def since(self, sequence: int, limit: int) -> list[tuple[int, Event]]:
+        """See `Journal`."""
+        sql = "SELECT * FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?"
+        rows = self._database.read(sql, (sequence, limit))
+        return [
+            (r["sequence"], Event(r["run"], r["number"], r["kind"], r["at"], codec.decode(r["body"]))) for r in rows
+        ]
+
     def row(self, run: str) -> RunRow:
         """See `Journal`."""
         rows = self._database.read("SELECT * FROM runs WHERE id = ?", (run,))
@@ -136,11 +155,11 @@ class SqliteJournal:
             raise NotFoundError(f"There is no run {run[:80]!r}.", way_out="GET /api/runs lists them.")
         return _row(rows[0])
 
-    def rows(self, states: Sequence[str] = (), *, limit: int = 100, after: int | None = None) -> list[RunRow]:
+    def rows(self, states: Sequence[str] = (), *, limit: int | None = 100, after: int | None = None) -> list[RunRow]:
         """See `Journal`."""
         where = [f"state IN ({','.join('?' * len(states))})"] if states else []
         where += ["position > ?"] if after is not None else []
-        parameters = [*states, *([after] if after is not None else []), limit]
+        parameters = [*states, *([after] if after is not None else []), -1 if limit is None else limit]
         clause = f"WHERE {' AND '.join(where)}" if where else ""
         # Only question marks are put into the text.
         sql = f"SELECT * FROM runs {clause} ORDER BY position LIMIT ?"
@@ -153,6 +172,17 @@ class SqliteJournal:
     async def next_lease(self) -> int:
         """See `Journal`."""
         return await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "lease"), flush=True))
+
+    def note(self, name: str, value: Any) -> Future[int]:
+        """See `Journal`."""
+        return self._database.write(
+            "INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, codec.encode(value)), flush=True
+        )
+
+    def noted(self, name: str) -> Any:
+        """See `Journal`."""
+        rows = self._database.read("SELECT value FROM notes WHERE name = ?", (name,))
+        return codec.decode(rows[0]["value"]) if rows else None
 
     def close(self) -> None:
         """See `Journal`."""

@@ -7,6 +7,7 @@ Only calls through `run` and leased instruments are durable steps; anything else
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import linecache
 import sys
@@ -14,14 +15,15 @@ import threading
 import types
 import typing
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError as CancelledFuture, Future
 from typing import Any, TypeVar
 
 import pydantic
 
-from labretto.errors import InvalidError
+from labretto.errors import FailedError, InvalidError
 from labretto.instrument.describe import Description
-from labretto.orchestrator.worker import Walker
+from labretto.orchestrator.worker import AbortedError, Walker
 
 T = TypeVar("T")
 Function = Callable[..., Awaitable[None]]
@@ -34,6 +36,11 @@ class Run:
         self._walker = walker
         self._hub = loop
         self._seen: Counter[str] = Counter()
+        self._steps: set[asyncio.Task[Any]] = set()
+        """In the hub's loop, not over yet."""
+        self._left: AbortedError | None = None
+        """Why no further step is done."""
+        self._main: asyncio.Task[None] | None = None
 
     @property
     def id(self) -> str:
@@ -46,8 +53,11 @@ class Run:
         Raises:
             NotFoundError: the lab has none of that name; says which it has.
         """
-        leased = [LeasedInstrument(self, name, await self._in_hub(self._walker.description(name))) for name in names]
+        leased = [LeasedInstrument(self, name, await self._described(name)) for name in names]
         return leased[0] if len(leased) == 1 else tuple(leased)
+
+    async def _described(self, name: str) -> Description:
+        return await self._in_hub(lambda: self._walker.description(name))
 
     async def step(self, instrument: str, action: str, /, **parameters: Any) -> Any:
         """Do an action as a durable step and answer its result; a resumed run answers from its journal.
@@ -56,26 +66,84 @@ class Run:
             FailedError: it failed. Caught, the experiment goes on; uncaught, the run fails.
         """
         path = self._path(f"{instrument}.{action}")
-        return await self._in_hub(self._walker.call(path, instrument, action, parameters))
+        return await self._in_hub(lambda: self._walker.call(path, instrument, action, parameters))
 
     async def ask(self, text: str, choices: Sequence[str] = ()) -> Any:
         """Ask a person, and wait for the answer: one of `choices`, or any value if none are named."""
-        return await self._in_hub(self._walker.ask(self._path("ask"), text, choices))
+        path = self._path("ask")
+        return await self._in_hub(lambda: self._walker.ask(path, text, choices))
 
     def save(self, **row: Any) -> None:
         """Put one row into the record: numbers, text, arrays; units come along from the results they are taken from."""
         path = self._path("save")
-        asyncio.run_coroutine_threadsafe(self._walker.save(path, row), self._hub).result()
+        with self._not_to_be_caught():
+            self._submit(lambda: self._walker.save(path, row)).result()
 
     async def _read(self, instrument: str, attribute: str) -> Any:
-        return await self._in_hub(self._walker.read(self._path(f"{instrument}.{attribute}"), instrument, attribute))
+        path = self._path(f"{instrument}.{attribute}")
+        return await self._in_hub(lambda: self._walker.read(path, instrument, attribute))
 
     async def _write(self, instrument: str, attribute: str, value: Any) -> Any:
         path = self._path(f"{instrument}.{attribute}")
-        return await self._in_hub(self._walker.write(path, instrument, attribute, value))
+        return await self._in_hub(lambda: self._walker.write(path, instrument, attribute, value))
 
-    async def _in_hub(self, step: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(step, self._hub))
+    async def _in_hub(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        with self._not_to_be_caught():
+            return await asyncio.wrap_future(self._submit(step))
+
+    def _submit(self, step: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(self._follow(step), self._hub)
+
+    async def _follow(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """In the hub's loop: do a step. If the experiment gives up waiting for it, it goes on to its end."""
+        if self._left is not None:
+            raise self._left
+        task = asyncio.ensure_future(step())
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+        return await asyncio.shield(task)
+
+    @contextlib.contextmanager
+    def _not_to_be_caught(self) -> Iterator[None]:
+        """The end of a run reaches the experiment as a cancellation: `except Exception` must not hold it up."""
+        try:
+            yield
+        except AbortedError as error:
+            self._left = error
+            raise asyncio.CancelledError(error.detail) from error
+        except CancelledFuture as error:
+            raise asyncio.CancelledError(str(error)) from error
+
+    async def do(self, function: Function, parameters: Mapping[str, Any]) -> None:
+        """In the experiment's loop: call the function."""
+        self._main = asyncio.current_task()
+        if self._left is None:
+            await function(self, **parameters)
+
+    async def rest(self) -> None:
+        """In the hub's loop, when the function has ended: follow what it began and did not wait for to its end."""
+        self._left = AbortedError(f"The experiment of run {self.id} is over.")
+        self._walker.leave()
+        while self._steps:
+            await asyncio.wait(self._steps)
+
+    async def abandon(self) -> None:
+        """In the hub's loop, when the hub closes: let go of everything; the journal says where to go on."""
+        self._left = AbortedError(f"The hub closes; run {self.id} goes on when it is started again.")
+        for step in self._steps:
+            step.cancel()
+        await asyncio.gather(*self._steps, return_exceptions=True)
+        if self._main is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed already
+                self._main.get_loop().call_soon_threadsafe(self._main.cancel)
+
+    def ended_by(self, error: BaseException) -> Exception:
+        """What an error that ended the function means."""
+        if isinstance(error, asyncio.CancelledError) and self._left is not None:
+            return self._left
+        if isinstance(error, Exception):
+            return error
+        return FailedError(f"The experiment raised {type(error).__name__}: {error}.")
 
     def _path(self, component: str) -> str:
         self._seen[component] += 1
@@ -138,7 +206,7 @@ def load_function(source: str, name: str, source_hash: str) -> Function:
     sys.modules[module_name] = module
     try:
         exec(compile(source, file, "exec"), module.__dict__)
-    except Exception as error:
+    except BaseException as error:  # also SystemExit: it ends the experiment, not the hub
         line = getattr(error, "lineno", None)
         place = f"line {line}: " if line else ""
         raise InvalidError(
@@ -160,7 +228,7 @@ def check_parameters(function: Function, given: Mapping[str, Any]) -> dict[str, 
     Raises:
         InvalidError: lists every parameter that is missing, unknown or wrong.
     """
-    hints = typing.get_type_hints(function, include_extras=True)
+    hints = _hints(function)
     wanted = dict(list(inspect.signature(function).parameters.items())[1:])
     known = ", ".join(wanted) or "none"
     faults = [f"There is no parameter {name!r}; there are {known}." for name in given if name not in wanted]
@@ -171,7 +239,9 @@ def check_parameters(function: Function, given: Mapping[str, Any]) -> dict[str, 
                 values[name] = pydantic.TypeAdapter(hints.get(name, Any)).validate_python(given[name])
             except pydantic.ValidationError as error:
                 first = error.errors(include_url=False)[0]
-                faults.append(f"{name}={given[name]!r} does not fit: {first['msg']}.")
+                faults.append(f"{name}={given[name]!r:.100} does not fit: {first['msg']}.")
+            except Exception as error:  # noqa: BLE001 - pydantic has a dozen kinds for annotations that it does not know
+                faults.append(f"{name}: its annotation cannot be used ({type(error).__name__}: {error}).")
         elif parameter.default is parameter.empty:
             faults.append(f"The parameter {name!r} is missing.")
     if faults:
@@ -179,35 +249,47 @@ def check_parameters(function: Function, given: Mapping[str, Any]) -> dict[str, 
     return values
 
 
+def _hints(function: Function) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception as error:
+        raise InvalidError(
+            f"The annotations of {function.__name__} cannot be read: {type(error).__name__}: {error}.",
+            way_out="Import what they name at the top of the module.",
+        ) from error
+
+
 async def walk_function(function: Function, parameters: Mapping[str, Any], walker: Walker) -> None:
-    """Run `function(run, **parameters)` in a thread of its own, to its end; what it raises is raised here."""
+    """Run `function(run, **parameters)` in a thread of its own, to its end; what it raises is raised here.
+
+    Raises:
+        AbortedError: a person ended the run.
+        FailedError: it raised what is no `Exception` (SystemExit), which ends the run and not the hub.
+    """
     loop = asyncio.get_running_loop()
-    over: asyncio.Future[None] = loop.create_future()
+    over: asyncio.Future[Exception | None] = loop.create_future()
     run = Run(walker, loop)
 
     def work() -> None:
-        error: BaseException | None = None
+        error: Exception | None = None
         try:
-            asyncio.run(_main(function, run, parameters))
-        except BaseException as raised:  # noqa: BLE001 - SystemExit in an experiment ends the run, not the hub
-            error = raised
-        if not loop.is_closed():
+            asyncio.run(run.do(function, parameters))
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, it ends the run and not the hub
+            error = run.ended_by(raised)
+        with contextlib.suppress(RuntimeError):  # the hub's loop is closed already
             loop.call_soon_threadsafe(_settle, over, error)
 
     threading.Thread(target=work, name=f"experiment {walker.state.id}", daemon=True).start()
-    await over
+    try:
+        error = await over
+        await run.rest()
+    except asyncio.CancelledError:
+        await run.abandon()
+        raise
+    if error is not None:
+        raise error
 
 
-async def _main(function: Function, run: Run, parameters: Mapping[str, Any]) -> None:
-    await function(run, **parameters)
-
-
-def _settle(over: asyncio.Future[None], error: BaseException | None) -> None:
-    if over.done():
-        return
-    if error is None:
-        over.set_result(None)
-    elif isinstance(error, Exception):
-        over.set_exception(error)
-    else:
-        over.set_exception(InvalidError(f"The experiment raised {type(error).__name__}: {error}."))
+def _settle(over: asyncio.Future[Exception | None], error: Exception | None) -> None:
+    if not over.done():
+        over.set_result(error)

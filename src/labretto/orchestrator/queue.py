@@ -12,26 +12,29 @@ import hashlib
 import logging
 import platform
 import traceback
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
+from labretto.catalog.events import EventLog
 from labretto.catalog.finish import finalise
 from labretto.catalog.live import Changes
 from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog, RecordWriter
-from labretto.errors import ConflictError, InvalidError, LabError, StorageError, UnreachableError
+from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, StorageError, UnreachableError
 from labretto.experiment.check import check
 from labretto.experiment.follow import count_steps, follow
 from labretto.experiment.load import load, load_object
 from labretto.experiment.model import Experiment
 from labretto.experiment.soe import settle as settle_soe
 from labretto.instrument.invocation import new_id
+from labretto.instrument.reading import isoformat, now
 from labretto.orchestrator.engine import OVER, RunState
 from labretto.orchestrator.journal import Journal, RunRow
-from labretto.orchestrator.python import check_parameters, load_function, walk_function
-from labretto.orchestrator.worker import AbortedError, Instruments, Turn, Walker
+from labretto.orchestrator.python import Function, check_parameters, load_function, walk_function
+from labretto.orchestrator.worker import RETRY_WRITING_AFTER, AbortedError, Instruments, Turn, Walker
 
 logger = logging.getLogger(__name__)
 
@@ -80,26 +83,39 @@ class Orchestrator:
         self.index = index
         self.changes = changes
         self._instruments = instruments
-        self._turn = Turn()
+        self._one = asyncio.Semaphore(1)
+        """One run of the lab acts at a time."""
         self._submitted = asyncio.Event()
+        self._taken: set[str] = set()
+        """Runs that are being done, or that this process lets alone."""
         self._walkers: dict[str, Walker] = {}
         self._over: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._finalising: set[asyncio.Task[Any]] = set()
         self._halted: dict[str, Any] | None = None
         self._lease = 0
+        self._closing = False
 
     async def __aenter__(self) -> Orchestrator:
         self._lease = await self.journal.next_lease()
-        for row in self.journal.rows(("running", "waiting", "paused"), limit=1_000_000):
-            self._start(self._do(row.id, holds_turn=False))
-        self._start(self._finish_old_records())
+        self._halted = self.journal.noted("halt")
+        self._start(self._finish_records(self._unfinished_records()))
+        for row in self.journal.rows(("running", "waiting", "paused"), limit=None):
+            self._begin(row.id, Turn(self._one))
+        await asyncio.sleep(0)  # each has read its journal now, and can be answered, paused, aborted
         self._start(self._dispatch())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing = True
+        while self._tasks:  # what is cancelled may have begun something
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for over in self._over.values():
+            over.set()
+        # The threads that close records cannot be cancelled; whoever opens this lab next must not meet them.
+        await asyncio.gather(*self._finalising, return_exceptions=True)
 
     # Submitting ---------------------------------------------------------------------------------------------------
 
@@ -118,15 +134,13 @@ class Orchestrator:
             InvalidError: it can never run; lists all faults.
             StorageError: the disk does not take it; nothing was submitted.
         """
-        # A Python source is executed to be checked, and what it imports may take its time: not in this loop.
-        python = submission.function is not None
-        body = await asyncio.to_thread(self._prepared, submission) if python else self._prepared(submission)
+        # A Python source is executed to be checked, a large sweep is checked for long: not in this loop.
+        body = await asyncio.to_thread(self._prepared, submission)
         run = new_id()
-        (event,) = await self.journal.append(run, 0, [("submitted", body)], flush=True)
+        await self.journal.append(run, 0, [("submitted", body)], flush=True)
         self._submitted.set()
-        row = RunRow(run, body["name"], submission.who, "queued", None, 1, 0, event.at, None, None)
-        self.changes.publish("run", row.as_dict())
-        return row
+        self.changes.publish("run", self.summary(run))
+        return self.journal.row(run)
 
     def _prepared(self, submission: Submission) -> dict[str, Any]:
         """The body of the *submitted* event."""
@@ -151,7 +165,7 @@ class Orchestrator:
 
     def _prepared_python(self, submission: Submission) -> dict[str, Any]:
         source, function = str(submission.experiment), str(submission.function)
-        digest = hashlib.sha256(source.encode()).hexdigest()
+        digest = hashlib.sha256(source.encode(errors="backslashreplace")).hexdigest()
         check_parameters(load_function(source, function, digest), submission.parameters)
         described = {"format": "python", "source": source, "hash": digest, "function": function}
         return {"name": submission.name or function, "experiment": described | {"file": submission.file}}
@@ -173,31 +187,39 @@ class Orchestrator:
     async def remove(self, run: str, who: str | None) -> None:
         """Take a run out of the queue before it begins; its record says so."""
         row = self.journal.row(run)
-        if row.state != "queued" or run in self._walkers:
-            raise ConflictError(f"Run {run} is {row.state}, not queued.", way_out="Abort it.")
-        error = {"detail": "Taken out of the queue before it began.", "who": who}
-        await self.journal.append(run, row.last, [("finished", {"state": "aborted", "error": error})], flush=True)
-        self.changes.publish("run", self.journal.row(run).as_dict())
-        self._ended(run)
+        if row.state != "queued" or run in self._taken:
+            raise ConflictError(f"Run {run} has begun or is over; it is {row.state}.", way_out="Abort it.")
+        self._taken.add(run)
+        try:
+            await self._finish_unwalked(
+                run, "aborted", {"detail": "Taken out of the queue before it began.", "who": who}
+            )
+        except BaseException:
+            self._taken.discard(run)
+            self._submitted.set()
+            raise
+        self._finalise_apart(run)
 
     async def ended(self, run: str) -> RunRow:
         """The run, when it is over; event-driven."""
-        row = self.journal.row(run)
-        if row.state not in OVER:
+        while (row := self.journal.row(run)).state not in OVER and not self._closing:
             await self._over.setdefault(run, asyncio.Event()).wait()
-        return self.journal.row(run)
+        return row
 
     def halt(self, by: str | None) -> None:
-        """Let no run take another step until `reset`; stopping the drivers is the caller's part."""
-        self._halted = {"halted": True, "by": by}
-        self.changes.publish("halt", self._halted)
-        self._look_again()
+        """Let no run take another step until `reset`, restarts or not; stopping the drivers is the caller's part."""
+        self._set_halt({"halted": True, "by": by})
 
     def reset(self, by: str | None) -> None:
         """After a halt: let runs go on."""
-        self._halted = None
-        self.changes.publish("halt", {"halted": False, "by": by})
+        self._set_halt({"halted": False, "by": by})
+
+    def _set_halt(self, words: dict[str, Any]) -> None:
+        words["at"] = isoformat(now())
+        self._halted = words if words["halted"] else None
+        self.changes.publish("halt", words)
         self._look_again()
+        self.journal.note("halt", self._halted).add_done_callback(_warn)  # not waited for: no disk may hold up a halt
 
     @property
     def halted(self) -> bool:
@@ -215,7 +237,7 @@ class Orchestrator:
         """What a list shows of a run."""
         row = self.journal.row(run).as_dict()
         walker = self._walkers.get(run)
-        return row | walker.summary() if walker else row
+        return row | (walker.summary() if walker else {"question": None})
 
     def _look_again(self) -> None:
         for walker in self._walkers.values():
@@ -225,60 +247,108 @@ class Orchestrator:
 
     async def _dispatch(self) -> None:
         while True:
-            await self._turn.taken()
-            try:
-                run = await self._next()
-            except BaseException:
-                self._turn.give_back()
-                raise
-            self._start(self._do(run, holds_turn=True))
+            await self._next()  # not with the turn in hand: a run that a person has just answered needs it
+            turn = Turn(self._one)
+            await turn.take()
+            if (run := self._first()) is None:  # taken out of the queue meanwhile
+                turn.give_back()
+            else:
+                self._begin(run, turn)
 
     async def _next(self) -> str:
+        """The first run that waits in the queue, as soon as there is one."""
         while True:
             self._submitted.clear()
-            if rows := [row for row in self.journal.rows(("queued",), limit=2) if row.id not in self._walkers]:
-                return rows[0].id
+            if run := self._first():
+                return run
             await self._submitted.wait()
 
-    async def _do(self, run: str, *, holds_turn: bool) -> None:
-        """One run from where its journal ends to its end."""
-        if not holds_turn:
-            await self._turn.taken()
+    def _first(self) -> str | None:
         try:
-            state = RunState.replay(run, (event.as_dict() for event in self.journal.read(run)))
-            with self._record(state) as record:
-                walker = self._walkers[run] = self._walker_for(state, record)
-                await walker.begin()
-                ending = await self._outcome(walker)
-                await walker.finish(*ending)
+            rows = self.journal.rows(("queued",), limit=len(self._taken) + 1)
+        except StorageError:
+            logger.exception("the queue cannot be read; trying again")
+            asyncio.get_running_loop().call_later(RETRY_WRITING_AFTER, self._submitted.set)
+            return None
+        return next((row.id for row in rows if row.id not in self._taken), None)
+
+    def _begin(self, run: str, turn: Turn) -> None:
+        """Do a run in a task of its own, which gives its turn back however it ends."""
+        self._taken.add(run)
+        self._start(self._do(run, turn)).add_done_callback(lambda _: turn.give_back())
+
+    async def _do(self, run: str, turn: Turn) -> None:
+        """One run from where its journal ends to its end."""
+        try:
+            await self._walk_to_end(run, turn)
         except ConflictError:
             logger.exception("another process writes into this run; it is left to it", extra={"run": run})
+            return
+        except Exception as error:
+            logger.exception("a run cannot be done", extra={"run": run})
+            await self._finish_unwalked(run, "failed", _unexpected(error))
         finally:
             self._walkers.pop(run, None)
-            self._turn.give_back()
+            turn.give_back()
         self._ended(run)
-        await self._finalise(run)
+        self._finalise_apart(run)
+        self._taken.discard(run)
 
-    def _record(self, state: RunState) -> RecordWriter:
+    async def _walk_to_end(self, run: str, turn: Turn) -> None:
+        state, record = await self._opened(run)
+        with record:
+            if state.word in OVER:
+                return
+            walker = self._walkers[run] = self._walker_for(state, record, turn)
+            await walker.ready()
+            await walker.take_turn()
+            await walker.begin()
+            ending = await self._outcome(walker)
+            await walker.finish(*ending)
+
+    async def _opened(self, run: str) -> tuple[RunState, RecordWriter]:
+        """A run as its journal tells it, and its record, which follows the journal; when the disk takes that."""
+        while True:
+            events = [event.as_dict() for event in self.journal.read(run)]
+            try:
+                return RunState.replay(run, events), self._record(events)
+            except StorageError as error:
+                logger.warning("a record cannot be opened", extra={"run": run, "why": error.detail})
+                self.changes.publish("run", self.journal.row(run).as_dict() | {"reason": str(error)})
+            await asyncio.sleep(RETRY_WRITING_AFTER)
+
+    def _record(self, events: Sequence[Mapping[str, Any]]) -> RecordWriter:
         """The record of a run, with its manifest, followed up to the journal's last event."""
-        events = self.journal.read(state.id)
-        described = self._instruments.descriptions()
         first = events[0]
-        manifest = {"id": state.id, "submitted": first.at, "state": "running", "instruments": described, **first.body}
-        record = self.catalog.begin(state.id, manifest)
-        for event in events[record.last_number :]:
-            record.event(event.as_dict())
-        self.index.upsert(manifest)
+        words = {name: first[name] for name in ("name", "who", "experiment", "parameters", "versions")}
+        times = {"submitted": first["at"], "state": "running", "instruments": self._instruments.descriptions()}
+        manifest = {"id": first["run"], **times, **words}
+        record = self.catalog.begin(first["run"], manifest)
+        try:
+            for event in events[record.last_number :]:
+                record.event(event)
+        except BaseException:
+            record.close()
+            raise
+        self.index.upsert(manifest).add_done_callback(_warn)
         return record
 
-    def _walker_for(self, state: RunState, record: RecordWriter) -> Walker:
+    async def _finish_unwalked(self, run: str, state: str, error: Mapping[str, Any]) -> None:
+        """The end of a run that no walker writes."""
+        row = self.journal.row(run)
+        if row.state not in OVER:
+            await self.journal.append(run, row.last, [("finished", {"state": state, "error": error})], flush=True)
+        self.changes.publish("run", self.summary(run) | {"error": error})
+        self._ended(run)
+
+    def _walker_for(self, state: RunState, record: RecordWriter, turn: Turn) -> Walker:
         return Walker(
             state,
             journal=self.journal,
             record=record,
             instruments=self._instruments,
             changes=self.changes,
-            turn=self._turn,
+            turn=turn,
             lease=self._lease,
             halted=lambda: self.halted,
         )
@@ -299,8 +369,8 @@ class Orchestrator:
         state = walker.state
         source = state.experiment["source"]
         if state.experiment["format"] == "python":
-            function = load_function(source, state.experiment["function"], state.experiment["hash"])
-            await walk_function(function, check_parameters(function, state.parameters), walker)
+            # It may import what takes its time: not in this loop.
+            await walk_function(*await asyncio.to_thread(_function, state), walker)
         else:
             experiment = settle_soe(load(source), self._instruments.descriptions())
             await follow(experiment, state.parameters, walker)
@@ -309,33 +379,72 @@ class Orchestrator:
         if over := self._over.pop(run, None):
             over.set()
 
+    def _finalise_apart(self, run: str) -> None:
+        task = asyncio.ensure_future(self._finalise(run))
+        self._finalising.add(task)
+        task.add_done_callback(self._stopped)
+
     async def _finalise(self, run: str) -> None:
         """Close the record; where the disk is full it stays as readable as it is, and the next start tries again."""
         try:
-            manifest = await asyncio.to_thread(lambda: finalise(self.catalog.find(run)))
+            manifest = await asyncio.to_thread(self._close_record, run)
             await asyncio.wrap_future(self.index.upsert(manifest))
-        except StorageError as error:
-            logger.warning("a record could not be closed", extra={"run": run, "why": error.detail})
+        except (LabError, OSError) as error:
+            logger.warning("a record could not be closed", extra={"run": run, "why": str(error)})
         else:
             self.changes.publish("record", {"run": run})
 
-    async def _finish_old_records(self) -> None:
-        """Close the records of runs that ended just before a crash."""
-        for found in self.index.search(state="running", limit=1_000_000):
-            with contextlib.suppress(LabError):
-                if self.journal.row(found["id"]).state in OVER:
-                    self._record(RunState.replay(found["id"], [])).close()
-                    await self._finalise(found["id"])
+    def _close_record(self, run: str) -> Mapping[str, Any]:
+        """Bring the record up to its journal, if a full disk or a crash left it behind, and close it."""
+        if self._recorded(run) < self.journal.row(run).last:
+            self._record([event.as_dict() for event in self.journal.read(run)]).close()
+        return finalise(self.catalog.find(run))
 
-    def _start(self, work: Any) -> None:
+    def _recorded(self, run: str) -> int:
+        """Number of the last event that the record holds."""
+        try:
+            with contextlib.closing(EventLog(self.catalog.find(run))) as log:
+                return log.last_number
+        except NotFoundError:
+            return 0
+
+    def _unfinished_records(self) -> list[str]:
+        """Runs that ended just before a crash: their records are still open."""
+        found = [each["id"] for each in self.index.search(state="running", limit=10_000)]
+        return [run for run in found if self._is_over(run)]
+
+    def _is_over(self, run: str) -> bool:
+        try:
+            return self.journal.row(run).state in OVER
+        except NotFoundError:  # a record from another lab
+            return False
+
+    async def _finish_records(self, runs: Sequence[str]) -> None:
+        for run in runs:
+            await self._finalise(run)
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._stopped)
+        return task
 
     def _stopped(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._finalising.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("a part of the orchestrator stopped", exc_info=error)
+
+
+def _function(state: RunState) -> tuple[Function, dict[str, Any]]:
+    words = state.experiment
+    function = load_function(words["source"], words["function"], words["hash"])
+    return function, check_parameters(function, state.parameters)
+
+
+def _warn(written: Future[Any]) -> None:
+    if not written.cancelled() and (error := written.exception()):
+        logger.warning("a halt or a record's place in the index was not written", extra={"why": str(error)})
 
 
 def _loaded(submission: Submission) -> Experiment:

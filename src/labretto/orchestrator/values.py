@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labretto.instrument import codec
 from labretto.instrument.reading import Quantity
 
 
@@ -27,7 +28,13 @@ def hand_out(value: Any, stored: Any, schema: Mapping[str, Any] | None) -> Any:
     if hasattr(value, "dtype") and getattr(value, "shape", ()) != ():
         return _array(value, stored, schema)
     unit = schema.get("unit")
-    return Quantity(value, unit) if unit and isinstance(value, float) else value
+    return Quantity(value, unit) if unit and _is_measured(value, schema) else value
+
+
+def _is_measured(value: Any, schema: Mapping[str, Any]) -> bool:
+    """A number that has a unit; a driver may well answer 0 where 0.0 is meant, and a count stays a count."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and schema.get("type") == "number"
+    return isinstance(value, float) or whole
 
 
 def _array(value: Any, stored: Any, schema: Mapping[str, Any]) -> Any:
@@ -60,10 +67,19 @@ def _described(value: Any) -> dict[str, Any]:
     return {key: word for key, word in words.items() if word}
 
 
-def plain(value: Any) -> Any:
-    """`value` as it is sent to an instrument: no units, no references; arrays stay arrays."""
+def plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they arrive at an instrument: no units, no types of Python's own; arrays stay arrays.
+
+    Raises:
+        CannotEncodeError: a value that no wire can carry; nothing was sent.
+    """
+    sent: dict[str, Any] = codec.settled({str(name): _bare(value) for name, value in parameters.items()})
+    return sent
+
+
+def _bare(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {key: _bare(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [_bare(item) for item in value]
     return float(value) if isinstance(value, Quantity) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from labretto.catalog.live import Changes
@@ -18,9 +18,9 @@ from labretto.catalog.stream import StreamWriter
 from labretto.errors import (
     BusyError,
     ConflictError,
+    InvalidError,
     LabError,
     NotFoundError,
-    RefusedError,
     StorageError,
     UnreachableError,
     from_problem,
@@ -31,7 +31,7 @@ from labretto.instrument.reading import isoformat, now
 from labretto.network.client import Instrument
 from labretto.orchestrator import engine
 from labretto.orchestrator.engine import CHOICES, Ask, RunState, Step
-from labretto.orchestrator.journal import Entry, Event, Journal
+from labretto.orchestrator.journal import Entry, Journal
 from labretto.orchestrator.values import hand_out, plain, to_keep
 
 logger = logging.getLogger(__name__)
@@ -65,12 +65,33 @@ class Instruments(Protocol):
 
 
 class Turn:
-    """The right to act. One run has it; a run that waits for a person gives it back so that others go on."""
+    """A run's part in the right to act, which one run of the lab has at a time.
 
-    def __init__(self) -> None:
-        self._one = asyncio.Semaphore(1)
-        self.taken = self._one.acquire
-        self.give_back = self._one.release
+    A run that stands still gives it back so that others go on. Its parallel branches share it.
+    """
+
+    def __init__(self, one: asyncio.Semaphore) -> None:
+        self._one = one
+        self._taking = asyncio.Lock()
+        self.held = False
+
+    @property
+    def free(self) -> bool:
+        """To be had without waiting."""
+        return self.held or not (self._one.locked() or self._taking.locked())
+
+    async def take(self) -> None:
+        """Return when this run has it."""
+        async with self._taking:
+            if not self.held:
+                await self._one.acquire()
+                self.held = True
+
+    def give_back(self) -> None:
+        """Let another run act; a second call does nothing."""
+        if self.held:
+            self.held = False
+            self._one.release()
 
 
 class Walker:
@@ -81,7 +102,7 @@ class Walker:
         journal, record: where it is written.
         instruments: where it acts.
         changes: where viewers are told.
-        turn: held by the caller when the walk begins.
+        turn: this run's; taken with `take_turn`, given back by the caller at the end.
         lease: fencing number for every instrument.
     """
 
@@ -109,8 +130,11 @@ class Walker:
         self._halted = halted
         self._appending = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._left = False
+        self._full: str | None = None
+        """What the disk says as long as it does not take what must be written."""
         self._in_flight: dict[str, Step] = {}
-        self._live: dict[str, tuple[StreamWriter, Step]] = {}
+        self._live: dict[str, StreamWriter] = {}
 
     # What people may do to it -------------------------------------------------------------------------------------
 
@@ -126,8 +150,11 @@ class Walker:
         """End before the next step; what runs is asked to end, and its outcome is waited for."""
         await self._note("aborting", who)
         for step in self.in_flight():
-            with contextlib.suppress(LabError):  # it cannot be cancelled, or is over: its end is waited for
-                await (await self._instruments.instrument(step.instrument)).cancel(step.invocation)
+            await self._cancel(step)
+
+    async def _cancel(self, step: Step) -> None:
+        with contextlib.suppress(LabError):  # it cannot be cancelled, or is over: its end is waited for
+            await (await self._instruments.instrument(step.instrument)).cancel(step.invocation)
 
     async def _note(self, kind: str, who: str | None) -> None:
         await self._append([(kind, {"who": who})], flush=True)
@@ -149,15 +176,16 @@ class Walker:
             ConflictError: it asks nothing.
             RefusedError: the choice is not one of those offered.
         """
-        question = self.state.question
-        if question is None:
-            raise ConflictError(f"Run {self.state.id} asks nothing; it is {self.state.word}.")
-        if choice not in question["choices"]:
-            raise ConflictError(
-                f"{choice!r} is not offered.", way_out=f"Choose one of {', '.join(question['choices'])}."
-            )
-        body = {"path": question["path"], "choice": choice, "value": value, "who": who, "why": why}
-        await self._append([("settled", body)], flush=True)
+        async with self._appending:  # of two people who answer at once, the second is told that nothing is asked
+            question = self.state.question
+            if question is None:
+                raise ConflictError(f"Run {self.state.id} asks nothing; it is {self.state.word}.")
+            if choice not in question["choices"]:
+                raise InvalidError(
+                    f"{choice[:80]!r} is not offered.", way_out=f"Choose one of {', '.join(question['choices'])}."
+                )
+            body = {"path": question["path"], "choice": choice, "value": value, "who": who, "why": why}
+            await self._write([("settled", body)], flush=True)
         self.look_again()
 
     async def description(self, instrument: str) -> Description:
@@ -181,21 +209,23 @@ class Walker:
         described = (await self.description(instrument)).actions.get(action)
         if described is None:
             raise NotFoundError(f"{instrument} has no action {action!r}.")
-        ask = Ask(path, instrument, action, plain(parameters), described.effect)
-        return hand_out(*await self._step(ask), described.result)
+        result, stream = described.result, described.stream
+        return await self._step(Ask(path, instrument, action, plain(parameters), described.effect, result, stream))
 
     async def read(self, path: str, instrument: str, attribute: str) -> Any:
         """The value of an attribute, as a durable step."""
         described = (await self.description(instrument)).attributes.get(attribute)
         if described is None:
             raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
-        return hand_out(*await self._step(Ask(path, instrument, READ + attribute, {}, "read")), described.schema)
+        return await self._step(Ask(path, instrument, READ + attribute, {}, "read", described.schema))
 
     async def write(self, path: str, instrument: str, attribute: str, value: Any) -> Any:
         """Set an attribute, as a durable step; answers the value read back."""
-        ask = Ask(path, instrument, WRITE + attribute, {"value": plain(value)}, "absolute")
         described = (await self.description(instrument)).attributes.get(attribute)
-        return hand_out(*await self._step(ask), described.schema if described else None)
+        if described is None:
+            raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
+        value = plain({"value": value})
+        return await self._step(Ask(path, instrument, WRITE + attribute, value, "absolute", described.schema))
 
     async def save(self, path: str, row: Mapping[str, Any]) -> None:
         """Put a row into the record; a row that is there already is not put again."""
@@ -213,6 +243,24 @@ class Walker:
             await self._wait_for_person(text, question)
         return self.state.answers[path]
 
+    async def ready(self) -> None:
+        """Return when a run that is taken up again waits neither for an answer nor for a resume; needs no turn."""
+        while (self.state.question is not None or self.state.pausing) and not self.state.aborting:
+            await self._changed.wait()
+
+    async def take_turn(self) -> None:
+        """Return when this run may act. It need not wait for that if a person ends it."""
+        if self._turn.free:
+            await self._turn.take()
+        elif not self._leaving:
+            with contextlib.suppress(AbortedError):  # told at the next step
+                await self._held_up("Another run acts now.", self._turn.take())
+
+    def leave(self) -> None:
+        """The experiment is over: what still stands still or waits for a person in one of its branches ends."""
+        self._left = True
+        self.look_again()
+
     async def begin(self) -> None:
         """Note in the journal that it begins, or goes on after a crash."""
         kind = "resumed" if self.state.number > 1 else "started"
@@ -224,15 +272,17 @@ class Walker:
 
     # One step -----------------------------------------------------------------------------------------------------
 
-    async def _step(self, ask: Ask) -> tuple[Any, Any]:
-        """The value and the stored form of the result of a step, done now or before a crash."""
+    async def _step(self, ask: Ask) -> Any:
+        """The result of a step, done now or before a crash."""
         fresh: dict[str, Any] = {}
         while True:
-            await self._gate()
             command = engine.next_step(self.state, ask)
+            if not isinstance(command, engine.Inquire):  # what is in flight is looked after, whatever people say
+                await self._gate()
+                command = engine.next_step(self.state, ask)
             match command:
                 case engine.Answer(step):
-                    return self._outcome(step, fresh)
+                    return hand_out(self._outcome(step, fresh), step.result, ask.schema)
                 case engine.Send(attempt):
                     await self._append([_intent(ask, attempt)])
                     await self._send(self.state.steps[ask.path], ask, "answered", fresh)
@@ -243,35 +293,35 @@ class Walker:
                 case engine.Enter(step, state):
                     await self._enter(step, state)
 
-    def _outcome(self, step: Step, fresh: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _outcome(self, step: Step, fresh: Mapping[str, Any]) -> Any:
         if step.state == "failed":
             raise from_problem(dict(step.error or {}))
-        if step.invocation in fresh:
-            return fresh[step.invocation], step.result
-        return self._record.get(step.result), step.result
+        return fresh[step.invocation] if step.invocation in fresh else self._record.get(step.result)
 
     async def _send(self, step: Step, ask: Ask, origin: str, fresh: dict[str, Any]) -> None:
         """Send a step whose intent is written, and write its end; leave it open if nothing is known of it."""
         self._in_flight[step.path] = step
         try:
-            invocation = await self._perform(step, ask)
+            invocation = await self._perform(step, ask, origin)
         except UnreachableError as error:
             await self._until_reachable(step.instrument, error)
         except (BusyError, StorageError) as error:  # nothing moved, and it may be free again at any moment
             await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
-        except RefusedError as error:
-            refused = Invocation(
-                step.invocation, step.instrument, ask.action, {}, "once", "failed", error=error.problem()
-            )
-            await self._end(step, refused, origin, fresh)
+        except LabError as error:  # refused by the host; or, from an attribute, what its driver raised
+            told = Invocation(step.invocation, step.instrument, ask.action, {}, "once", "failed", error=error.problem())
+            await self._end(step, ask, told, origin, fresh)
         else:
-            await self._end(step, invocation, origin, fresh)
+            if invocation is not None:
+                await self._end(step, ask, invocation, origin, fresh)
         finally:
             self._in_flight.pop(step.path, None)
             self._live.pop(step.invocation, None)
 
-    async def _perform(self, step: Step, ask: Ask) -> Invocation:
+    async def _perform(self, step: Step, ask: Ask, origin: str) -> Invocation | None:
+        """What the instrument answers; None if it was not sent because somebody halted or stopped the run meanwhile."""
         client = await self._instruments.instrument(step.instrument)
+        if origin == "answered" and self._stands:
+            return None
         if ask.action.startswith(READ):
             reading = await client.read(ask.action.removeprefix(READ))
             return _as_invocation(step, ask, reading.value)
@@ -287,6 +337,7 @@ class Walker:
     async def _inquire(self, step: Step, ask: Ask, fresh: dict[str, Any]) -> None:
         """Settle a step that was in flight when the hub or the connection died."""
         if ask.action.startswith((READ, WRITE)):
+            await self._gate()
             await self._send(step, ask, "answered", fresh)  # harmless to do again
             return
         try:
@@ -297,18 +348,23 @@ class Walker:
         decision = engine.settle(step, found)
         match decision:
             case engine.Adopt(invocation):
-                await self._end(step, invocation, "adopted", fresh)
+                await self._end(step, ask, invocation, "adopted", fresh)
+            case engine.Resend("adopted"):
+                if self.state.aborting:
+                    await self._cancel(step)
+                await self._send(step, ask, "adopted", fresh)
             case engine.Resend(origin):
+                await self._gate()
                 await self._send(step, ask, origin, fresh)
             case engine.Repeat(reason):
                 await self._append([_interruption(step, reason), _intent(ask, step.attempt + 1)])
             case engine.AskPerson(reason):
                 await self._append([_interruption(step, reason)], flush=True)
 
-    async def _end(self, step: Step, ended: Invocation, origin: str, fresh: dict[str, Any]) -> None:
+    async def _end(self, step: Step, ask: Ask, ended: Invocation, origin: str, fresh: dict[str, Any]) -> None:
         if ended.state in ("interrupted", "cannot tell"):
             return  # it died while we waited; the next turn of the loop inquires and decides
-        stored = await self._store(step, ended, await self._result_schema(step))
+        stored = await self._store(step, ended, ask)
         fresh[step.invocation] = ended.result
         times = {"started": isoformat(ended.started or now()), "ended": isoformat(ended.ended or now())}
         body = {"path": step.path, "invocation": step.invocation, "state": ended.state, "origin": origin, **times}
@@ -316,36 +372,28 @@ class Walker:
 
     async def _enter(self, step: Step, state: str) -> None:
         """A person said what came of it: their value is the result."""
-        settled = [e for e in self._journal.read(self.state.id) if e.kind == "settled" and e.body["path"] == step.path]
-        value = settled[-1].body["value"] if state == "succeeded" else None
+        value = step.entered if state == "succeeded" else None
         time = isoformat(now())
         body = {"path": step.path, "invocation": step.invocation, "state": state, "origin": "entered"}
         await self._append([("ended", {**body, "result": value, "error": None, "started": time, "ended": time})])
 
-    async def _store(self, step: Step, ended: Invocation, schema: Mapping[str, Any]) -> Any:
+    async def _store(self, step: Step, ended: Invocation, ask: Ask) -> Any:
         """The result's stored form, its arrays on disk."""
-        live = self._live.get(step.invocation)
-        if live is not None:
-            return await self._keeping(lambda: self._record.settle(live[0], ended.result, schema))
+        if ask.stream is not None and ended.result is not None:
+            # What was adopted after a crash was not listened to, or only in part: it gets a stream of its own.
+            stream = self._live.get(step.invocation) or self._record.stream(step.path, ask.stream)
+            return await self._keeping(lambda: self._record.settle(stream, ended.result, ask.schema))
         if not _holds_array(ended.result):
-            return self._record.put(step.path, ended.result, schema)
-        return await self._keeping(lambda: self._record.put(step.path, ended.result, schema))
-
-    async def _result_schema(self, step: Step) -> Mapping[str, Any]:
-        description = await self.description(step.instrument)
-        if step.action.startswith((READ, WRITE)):
-            return description.attributes[step.action.split(" ", 1)[1]].schema
-        return description.actions[step.action].result
+            return self._record.put(step.path, ended.result, ask.schema)
+        return await self._keeping(lambda: self._record.put(step.path, ended.result, ask.schema))
 
     @contextlib.contextmanager
     def _streaming(self, client: Instrument, step: Step, ask: Ask) -> Any:
         """While it measures, what a generator action yields goes into the record and to viewers at once."""
-        columns = client.description.actions[ask.action].stream
-        if columns is None:
+        if ask.stream is None:
             yield
             return
-        stream = self._record.stream(step.path, dict(columns))
-        self._live[step.invocation] = (stream, step)
+        stream = self._live[step.invocation] = self._record.stream(step.path, ask.stream)
 
         def on_event(topic: str, body: dict[str, Any]) -> None:
             if topic == "stream" and body["invocation"] == step.invocation and not stream.closed:
@@ -369,48 +417,67 @@ class Walker:
 
     # Standing still -----------------------------------------------------------------------------------------------
 
+    @property
+    def _leaving(self) -> bool:
+        return self.state.aborting or self._left
+
+    @property
+    def _stands(self) -> bool:
+        """No step may begin now."""
+        return self._leaving or self.state.pausing or self._halted()
+
     async def _gate(self) -> None:
         """Before each step: is it paused, halted, ended by a person?"""
-        while not self.state.aborting and (self.state.pausing or self._halted()):
+        while not self._leaving and self._stands:
             reason = "The lab was halted." if self._halted() else "Paused by a person."
             changed = self._changed
-            if self.state.word != "paused":
+            if (self.state.word, self.state.reason) != ("paused", reason):
                 await self._append([("paused", {"reason": reason})])
-            self._turn.give_back()
-            try:
+            async with self._standing():
                 await changed.wait()
-            finally:
-                await self._turn.taken()
-        if self.state.aborting:
+        if self._leaving:
             raise AbortedError(f"Run {self.state.id} was ended by a person.")
         if self.state.word == "paused":
             await self._append([("resumed", {"lease": self._lease})])
 
     async def _wait_for_person(self, reason: str, question: Mapping[str, Any]) -> None:
-        if self.state.question is None:
-            await self._append([("waiting", {"reason": reason, "question": question})], flush=True)
-        self._turn.give_back()
-        try:
-            while self.state.question is not None and not self.state.aborting:
+        async with self._appending:  # one question at a time: another branch asks when this one is answered
+            if self.state.question is None and not self._leaving:
+                await self._write([("waiting", {"reason": reason, "question": question})], flush=True)
+        async with self._standing():
+            while self.state.question is not None and not self._leaving:
                 await self._changed.wait()
-        finally:
-            await self._turn.taken()
+
+    @contextlib.asynccontextmanager
+    async def _standing(self) -> AsyncIterator[None]:
+        """The run does not act in this block; others may, unless another branch of it acts."""
+        if not self._in_flight:
+            self._turn.give_back()
+        yield
+        await self.take_turn()
 
     async def _until_reachable(self, instrument: str, error: UnreachableError) -> None:
         await self._held_up(f"{instrument} does not answer: {error.detail}", self._instruments.reachable(instrument))
 
     async def _held_up(self, reason: str, until: Coroutine[Any, Any, object]) -> None:
-        """Wait for something outside, saying why; an abort ends the waiting."""
+        """Wait for something outside, saying why.
+
+        Raises:
+            AbortedError: a person ended the run, and with it the waiting.
+        """
         self.trouble = reason
         self._tell_run()
         waiting = asyncio.ensure_future(until)
         try:
-            while not waiting.done() and not self.state.aborting:
+            while not waiting.done() and not self._leaving:
                 changed = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait({waiting, changed}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-            if waiting.done():
-                waiting.result()
+                try:
+                    await asyncio.wait({waiting, changed}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+            if not waiting.done():
+                raise AbortedError(f"Run {self.state.id} was ended by a person while it stood still: {reason}")
+            waiting.result()
         finally:
             waiting.cancel()
             self.trouble = None
@@ -421,13 +488,18 @@ class Walker:
     async def _append(self, entries: Sequence[Entry], *, flush: bool = False) -> None:
         """Append to the journal, then fold, record and tell; where the disk is full, try until it takes it."""
         async with self._appending:
-            events = await self._until_written(
-                lambda: self._journal.append(self.state.id, self.state.number, entries, flush=flush)
-            )
-            for event in events:
-                self.state.apply(event.as_dict())
-                self._to_record(event)
-                self._tell(event)
+            await self._write(entries, flush=flush)
+
+    async def _write(self, entries: Sequence[Entry], *, flush: bool = False) -> None:
+        """`_append` for one who holds the lock."""
+        events = await self._until_written(
+            lambda: self._journal.append(self.state.id, self.state.number, entries, flush=flush)
+        )
+        for event in events:
+            flat = event.as_dict()
+            self.state.apply(flat)
+            self._to_record(flat)
+            self._tell(flat)
 
     async def _keeping(self, put: Callable[[], T]) -> T:
         """Store arrays without holding up others; where the disk is full, try until it takes them."""
@@ -436,35 +508,38 @@ class Walker:
     async def _until_written(self, write: Callable[[], Awaitable[T]]) -> T:
         while True:
             try:
-                return await write()
+                written = await write()
             except StorageError as error:
                 logger.warning("the disk does not take it", extra={"run": self.state.id, "why": error.detail})
-                self.trouble = str(error)
+                self._full = str(error)
                 self._tell_run()
                 await asyncio.sleep(RETRY_WRITING_AFTER)
-                self.trouble = None
+            else:
+                if self._full:
+                    self._full = None
+                    self._tell_run()
+                return written
 
-    def _to_record(self, event: Event) -> None:
+    def _to_record(self, event: Mapping[str, Any]) -> None:
         """The record follows the journal; if it fell behind (full disk), it catches up here."""
         try:
-            if self._record.last_number < event.number - 1:
+            if self._record.last_number < event["number"] - 1:
                 for missing in self._journal.read(self.state.id, self._record.last_number):
                     self._record.event(missing.as_dict())
-            self._record.event(event.as_dict())
-        except StorageError as error:
+            self._record.event(event)
+        except LabError as error:
             logger.warning("the record fell behind its journal", extra={"run": self.state.id, "why": error.detail})
 
-    def _tell(self, event: Event) -> None:
-        body = event.as_dict()
-        if event.kind in ("intended", "ended", "interrupted"):
-            step = self.state.steps[body["path"]]
-            words = {"path": step.path, "instrument": step.instrument, "action": step.action, "state": step.state}
-            self._changes.publish(
-                "step", {"run": self.state.id, **words, "error": step.error, "at": event.at, **_times(body)}
-            )
-        elif event.kind == "saved":
-            self._changes.publish("saved", {"run": self.state.id, "path": body["path"], "row": body["row"]})
-        if engine.state_after(event.kind, event.body):
+    def _tell(self, event: Mapping[str, Any]) -> None:
+        if event["kind"] in ("intended", "ended", "interrupted"):
+            step = self.state.steps[event["path"]]
+            words = {
+                name: getattr(step, name) for name in ("path", "instrument", "action", "state", "attempt", "error")
+            }
+            self._changes.publish("step", {"run": self.state.id, **words, "at": event["at"], **_times(event)})
+        elif event["kind"] == "saved":
+            self._changes.publish("saved", {"run": self.state.id, "path": event["path"], "row": event["row"]})
+        if engine.state_after(event["kind"], event):
             self._tell_run()
 
     def _tell_run(self) -> None:
@@ -473,18 +548,10 @@ class Walker:
     def summary(self) -> dict[str, Any]:
         """What a list of runs shows of it."""
         state = self.state
-        words = {"id": state.id, "name": state.name, "state": state.word, "reason": self.trouble or state.reason}
-        return {
-            **words,
-            "question": state.question,
-            "steps_done": _done(state),
-            "number": state.number,
-            "error": state.error,
-        }
-
-
-def _done(state: RunState) -> int:
-    return sum(step.state in ("succeeded", "skipped", "failed") for step in state.steps.values()) + len(state.saved)
+        names = ("id", "name", "who", "submitted", "started", "ended", "question", "number", "error", "pausing")
+        words = {name: getattr(state, name) for name in names}
+        words |= {"state": state.word, "reason": self._full or self.trouble or state.reason}
+        return words | {"steps_done": state.done, "steps_total": state.experiment.get("steps")}
 
 
 def _times(body: Mapping[str, Any]) -> dict[str, Any]:
