@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
@@ -15,9 +16,10 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from labretto.catalog.read import open_record
+from labretto.catalog.store import Catalog
 from labretto.errors import NotFoundError
 from labretto.instrument import codec
-from labretto.orchestrator.engine import RunState
+from labretto.orchestrator.engine import RunState, RunWord
 from labretto.orchestrator.journal import RunRow
 from labretto.orchestrator.queue import Orchestrator, Submission
 
@@ -33,7 +35,7 @@ class SubmissionBody(BaseModel):
     )
     experiment: str | dict[str, Any] = Field(description="YAML or JSON text, an object, or Python source.")
     parameters: dict[str, Any] = Field(default_factory=dict)
-    function: str | None = Field(None, description="Python: the async function in the source.")
+    function: str | None = Field(None, max_length=200, description="Python: the async function in the source.")
     name: str | None = Field(None, max_length=200)
     who: str | None = Field(None, max_length=200)
     file: str | None = Field(None, max_length=1000)
@@ -73,19 +75,20 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
 
     @router.get("")
     async def list_runs(
-        state: Annotated[list[str] | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+        state: Annotated[list[RunWord] | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
     ) -> Response:
         rows = orchestrator.journal.rows(state, limit=limit) if state else orchestrator.journal.newest(limit)
         return answer([orchestrator.summary(row.id) for row in rows])
 
     @router.get("/{run}")
     async def show(run: str) -> Response:
-        return answer(_run(orchestrator, run))
+        return answer(await asyncio.to_thread(_run, orchestrator, run) | orchestrator.summary(run))
 
     @router.get("/{run}/events")
-    async def events(run: str, after: Annotated[int, Query(ge=0)] = 0) -> Response:
+    async def events(run: str, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
         orchestrator.journal.row(run)
-        return answer([event.as_dict() for event in orchestrator.journal.read(run, after)])
+        found = await asyncio.to_thread(orchestrator.journal.read, run, after)
+        return answer([event.as_dict() for event in found])
 
     @router.get("/{run}/wait")
     async def wait(run: str, timeout: Annotated[float, Query(gt=0, le=3600)] = 60) -> Response:
@@ -144,7 +147,7 @@ def _run(orchestrator: Orchestrator, run: str) -> dict[str, Any]:
     experiment = dict(state.experiment)
     total = {"steps_total": experiment.get("steps")}
     more = {"steps": steps, "experiment": experiment, "parameters": dict(state.parameters), "question": state.question}
-    return row.as_dict() | total | more | {"error": state.error} | orchestrator.summary(run)
+    return row.as_dict() | total | more | {"error": state.error, "steps_done": state.done}
 
 
 def record_routes(orchestrator: Orchestrator) -> APIRouter:
@@ -165,8 +168,7 @@ def record_routes(orchestrator: Orchestrator) -> APIRouter:
     async def show(run: str) -> Response:
         folder = orchestrator.catalog.find(run)
         record = await asyncio.to_thread(open_record, folder)
-        files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-        return answer({**record.manifest, "folder": str(folder), "files": files})
+        return answer({**record.manifest, "folder": str(folder), "files": list(_files(orchestrator.catalog, run))})
 
     @router.get("/{run}/data")
     async def data(run: str) -> Response:
@@ -181,12 +183,17 @@ def record_routes(orchestrator: Orchestrator) -> APIRouter:
 
     @router.get("/{run}/files/{path:path}")
     async def file(run: str, path: str) -> Response:
-        folder = orchestrator.catalog.find(run).resolve()
-        wanted = (folder / path).resolve()
-        if not wanted.is_relative_to(folder) or not wanted.is_file():
+        files = _files(orchestrator.catalog, run)
+        if path not in files:
             raise NotFoundError(
                 f"The record {run} has no file {path[:200]!r}.", way_out="GET the record: it lists them."
             )
-        return FileResponse(wanted, filename=wanted.name)
+        return FileResponse(files[path], filename=files[path].name)
 
     return router
+
+
+def _files(catalog: Catalog, run: str) -> dict[str, Path]:
+    """The files of a record. What is asked for is looked up here and never joined to a path."""
+    folder = catalog.find(run)
+    return {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
