@@ -72,7 +72,7 @@ async def test_a_body_that_does_not_end_is_refused(web: Web) -> None:
 async def test_what_is_no_page_runs_nothing_and_is_framed_nowhere(web: Web) -> None:
     headers = (await web.client.get("/api/lab")).headers
 
-    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'; sandbox"
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert headers["x-content-type-options"] == "nosniff"
 
 

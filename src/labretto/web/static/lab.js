@@ -143,6 +143,7 @@ const TOPICS = {
   readings: (body) => (readings.value = { ...readings.value, [body.instrument]: body.readings }),
   invocation: noteInvocation,
   halt: noteHalt,
+  record: () => recordsChanged.value++,
 };
 
 /** An older word does not overtake a newer one; when a run changes its state, its times and counts are asked for. */

@@ -26,7 +26,7 @@ export function RecordsPage({ run }) {
       <div class="field"><label for="records-state">State</label><select id="records-state" value=${state} onChange=${(event) => setState(event.target.value)}>
         <option value="">any</option>${STATES.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select></div>
     </form>
-    ${open && html`<${Files} id=${open} onClose=${() => setOpen(null)} />`}
+    ${open && html`<${Files} key=${open} id=${open} onClose=${() => setOpen(null)} />`}
     <section class="panel" aria-label="Records found">
       ${problem && html`<p class="fault" role="alert">${problem.message}</p>`}
       ${records?.length === 0 && html`<p class="quiet empty">No record ${text || state ? "fits" : "yet"}.</p>`}
@@ -67,10 +67,8 @@ function ask(text, state, setFound) {
 function Files({ id, onClose }) {
   const [record, setRecord] = useState(null);
   const [problem, setProblem] = useState(null);
-  useEffect(() => {
-    setRecord(null);
-    get(address("records", id)).then(setRecord, setProblem);
-  }, [id]);
+  const changed = recordsChanged.value; // while a run goes on, and when it is closed, its files change
+  useEffect(() => void get(address("records", id)).then(setRecord, setProblem), [id, changed]);
   return html`<section class="panel" aria-labelledby="files-title">
     <header><h2 id="files-title">Files of ${record?.name || id}</h2><button type="button" class="small" onClick=${onClose}>Close</button></header>
     ${problem && html`<p class="fault" role="alert">${problem.message}</p>`}

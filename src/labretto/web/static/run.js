@@ -114,7 +114,7 @@ function Step({ step }) {
       <i aria-hidden="true"></i><strong>${step.instrument}.${step.action.replace(/^attribute:/, "")}</strong>
       <span class="quiet parameters">${parametersInLine(step.parameters)}</span>
       <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${step.origin === "adopted" || step.origin === "entered" ? ` (${step.origin})` : ""}</span>
-      <span class="quiet took">${duration(Math.max(0, seconds))}</span>
+      <span class="quiet took">${step.ended || seconds >= 1 ? duration(Math.max(0, seconds)) : ""}</span>
     </div>
     <small class="quiet path">${step.path}</small>
     ${error && html`<p class="fault">${error.detail ?? plain(error)} ${error.way_out ?? ""}</p>`}
