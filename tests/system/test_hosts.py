@@ -32,7 +32,7 @@ class Lamp:
     """A lamp that can do what a real driver does to its process."""
 
     def __init__(self, begin_with: str = "") -> None:
-        print("the lamp is made", flush=True)
+        print("the lamp is made")
         exec(begin_with)
 
     @property
@@ -81,6 +81,7 @@ asyncio.run(main())
 def make_lab(tmp_path: Path) -> Callable[[str], Lab]:
     """A lab from the text of its file, with the module `drivers` beside it."""
     (tmp_path / "drivers.py").write_text(DRIVERS)
+    (tmp_path / "socket.py").write_text("raise RuntimeError('not for Labretto')")
 
     def make(text: str) -> Lab:
         file = tmp_path / "demo.toml"
@@ -124,7 +125,7 @@ async def supervised(lab: Lab) -> AsyncIterator[Supervisor]:
 @contextlib.contextmanager
 def hub_process(lab: Lab, *, grace: float) -> Iterator[subprocess.Popen[str]]:
     """Another process that supervises the lab; killed at the end, if not before."""
-    command = [sys.executable, "-c", HUB, str(lab.file), str(grace)]
+    command = [sys.executable, "-P", "-c", HUB, str(lab.file), str(grace)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -384,7 +385,7 @@ except LabError as error:
 
 @contextlib.contextmanager
 def served_alone(folder: Path, port: int = 0) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-c", SERVE, str(port)]
+    command = [sys.executable, "-P", "-c", SERVE, str(port)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=folder, text=True, **streams) as process:  # type: ignore[call-overload]
         try:

@@ -109,10 +109,11 @@ async def start(order: Order) -> Life:
 async def _spawn(order: Order, report: int) -> asyncio.subprocess.Process:
     """The order goes in by standard input, so that no file has to be read again and nothing of it is seen by `ps`."""
     folder = order.search_path[-1] if order.search_path else None
-    environment = {"LABRETTO_BENCH": str(order.folder.parent.parent / "bench")} | os.environ
+    environment = {"LABRETTO_BENCH": str(order.folder.parent.parent / "bench")} | os.environ | {"PYTHONUNBUFFERED": "1"}
     with open_log(order.folder / "log.txt") as log:
         process = await asyncio.create_subprocess_exec(
-            *[sys.executable, "-m", "labretto.network.serve", order.instrument.name, str(report)],
+            # -P: a file of the lab named like one of Python's own modules shall not be taken for it by ours.
+            *[sys.executable, "-P", "-m", "labretto.network.serve", order.instrument.name, str(report)],
             stdin=asyncio.subprocess.PIPE,
             stdout=log,
             stderr=log,
