@@ -5,7 +5,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labretto import errors
@@ -88,6 +88,7 @@ MEMBERS = st.sampled_from(["type", "title", "status", "detail", "way_out", "self
 
 
 @given(st.dictionaries(MEMBERS, JSON))
+@settings(deadline=None)
 def test_any_json_object_is_some_error_that_can_be_shown_and_sent_on(problem: dict[str, Any]) -> None:
     error = from_problem(problem)
 

@@ -18,8 +18,7 @@ import msgspec
 import numpy as np
 import pydantic
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from labretto.errors import InvalidError, RefusedError
