@@ -30,11 +30,13 @@ REQUESTS = st.one_of(
 )
 
 
+@settings(deadline=None)  # time is no assertion
 @given(REQUESTS)
 def test_a_request_arrives_as_it_was_sent(request: messages.Request) -> None:
     assert messages.decode_request(messages.encode_request(request)) == request
 
 
+@settings(deadline=None)  # time is no assertion
 @given(VALUES)
 def test_an_answer_arrives_as_it_was_sent(value: Any) -> None:
     assert messages.decode_answer(messages.encode_value(messages.Answer(value))) == value
@@ -56,6 +58,7 @@ def test_a_problem_arrives_as_the_error_it_was() -> None:
     assert told.value.fields == {"limit": 1200}
 
 
+@settings(deadline=None)  # time is no assertion
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_request_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidError):

@@ -22,35 +22,12 @@ _EXAMPLE_ID = "019aa4c8-1c5e-7cc3-9a52-3f1e6a4a0d11"
 
 def paths_and_components(description: Description) -> tuple[Document, Document]:
     """The members "paths" and "components/schemas" of the document."""
-    schemas = _Schemas()
     paths = _general_paths(description)
     for attribute in description.attributes.values():
-        paths[f"/attributes/{attribute.name}"] = _attribute_paths(attribute, schemas)
+        paths[f"/attributes/{attribute.name}"] = _attribute_paths(attribute)
     for action in description.actions.values():
-        paths |= _action_paths(action, schemas)
-    return paths, _COMPONENTS | schemas.found
-
-
-class _Schemas:
-    """Definitions that schemas bring along (`$defs`), gathered where OpenAPI looks for them."""
-
-    def __init__(self) -> None:
-        self.found: Document = {}
-
-    def hoisted(self, schema: Schema, place: str) -> Schema:
-        """`schema` without definitions of its own."""
-        for name, definition in schema.get("$defs", {}).items():
-            self.found[f"{place}_{name}"] = self._renamed(definition, place)
-        renamed: Schema = self._renamed({k: v for k, v in schema.items() if k != "$defs"}, place)
-        return renamed
-
-    def _renamed(self, part: Any, place: str) -> Any:
-        if isinstance(part, dict):
-            return {k: self._reference(v, place) if k == "$ref" else self._renamed(v, place) for k, v in part.items()}
-        return [self._renamed(item, place) for item in part] if isinstance(part, list) else part
-
-    def _reference(self, reference: str, place: str) -> str:
-        return reference.replace("#/$defs/", f"#/components/schemas/{place}_")
+        paths |= _action_paths(action)
+    return paths, _COMPONENTS
 
 
 def example(schema: Mapping[str, Any]) -> Any:
@@ -69,7 +46,7 @@ def example(schema: Mapping[str, Any]) -> Any:
         return [example(schema.get("items", {}))] * max(1, schema.get("minItems", 1))
     if kind == "object":
         return {name: example(inner) for name, inner in schema.get("properties", {}).items()}
-    return {"string": "text", "boolean": True}.get(str(kind))
+    return {"string": "text".ljust(schema.get("minLength", 0), "."), "boolean": True}.get(str(kind))
 
 
 def _number(schema: Mapping[str, Any], *, whole: bool) -> float | int:
@@ -87,23 +64,18 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float | int:
 
 def in_words(schema: Mapping[str, Any]) -> str:
     """Unit and limits as text: "mm, 0 to 100"."""
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    limits = (
-        f"{low} to {high}"
-        if low is not None and high is not None
-        else f"from {low}"
-        if low is not None
-        else f"up to {high}"
-        if high is not None
-        else ""
-    )
-    return ", ".join(word for word in (schema.get("unit", ""), limits) if word)
+    if "minimum" in schema and "maximum" in schema:
+        limits = [f"{schema['minimum']} to {schema['maximum']}"]
+    else:
+        limits = [f"{said} {schema[word]}" for word, said in _LIMITS.items() if word in schema]
+    return ", ".join([schema["unit"], *limits] if schema.get("unit") else limits)
 
 
-def _attribute_paths(attribute: Attribute, schemas: _Schemas) -> Document:
-    place = f"attribute_{attribute.name}"
-    value = _told(schemas.hoisted(attribute.schema, place))
+_LIMITS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
+
+
+def _attribute_paths(attribute: Attribute) -> Document:
+    value = _told(attribute.schema)
     reading = {
         "allOf": [{"$ref": "#/components/schemas/Reading"}],
         "properties": {"value": value, "unit": {"const": attribute.unit}},
@@ -116,11 +88,9 @@ def _attribute_paths(attribute: Attribute, schemas: _Schemas) -> Document:
     return _tagged(paths, "attributes")
 
 
-def _action_paths(action: Action, schemas: _Schemas) -> Document:
-    place = f"action_{action.name}"
-    body = _parameters(action, schemas, place)
-    result = schemas.hoisted(action.result, f"{place}_result")
-    invocation = {"allOf": [{"$ref": "#/components/schemas/Invocation"}], "properties": {"result": result}}
+def _action_paths(action: Action) -> Document:
+    body = _parameters(action)
+    invocation = {"allOf": [{"$ref": "#/components/schemas/Invocation"}], "properties": {"result": action.result}}
     wanted = _body(body, {n: example(s) for n, s in body["properties"].items()})
     how = f"{action.description}\n\nEffect: {action.effect}. {'' if action.exclusive else 'May run beside others.'}"
 
@@ -142,11 +112,8 @@ def _action_paths(action: Action, schemas: _Schemas) -> Document:
     return {f"/actions/{action.name}": tagged[0], f"/actions/{action.name}/{{id}}": tagged[1]}
 
 
-def _parameters(action: Action, schemas: _Schemas, place: str) -> Schema:
-    properties = {
-        name: _told(schemas.hoisted(parameter.schema, f"{place}_{name}"))
-        for name, parameter in action.parameters.items()
-    }
+def _parameters(action: Action) -> Schema:
+    properties = {name: _told(parameter.schema) for name, parameter in action.parameters.items()}
     required = [name for name, parameter in action.parameters.items() if parameter.required]
     body: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return body | ({"required": required} if required else {})
