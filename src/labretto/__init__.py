@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RefusedError as RefusedError,
         UnreachableError as UnreachableError,
     )
+    from labretto.experiment.function import experiment as experiment
     from labretto.hub import start_lab as start_lab
     from labretto.instrument.describe import concurrent as concurrent, describe as describe, effect as effect
     from labretto.instrument.reading import Quantity as Quantity, Reading as Reading
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from labretto.orchestrator.client import (
         Hub as Hub,
         RunHandle as RunHandle,
-        experiment as experiment,
         submit as submit,
     )
     from labretto.orchestrator.python import Run as Run
@@ -46,17 +46,19 @@ _ROOMS = {
     "labretto.instrument.reading": ("Quantity", "Reading"),
     "labretto.network.blocking": ("connect",),
     "labretto.network.client": ("open_instrument",),
-    "labretto.orchestrator.client": ("Hub", "RunHandle", "experiment", "submit"),
+    "labretto.orchestrator.client": ("Hub", "RunHandle", "submit"),
     "labretto.orchestrator.python": ("Run",),
     "labretto.catalog.read": ("Record", "open_record"),
 }  # fmt: skip
 _HOME = {name: (room, name) for room, names in _ROOMS.items() for name in names}
 _HOME["start"] = ("labretto.network.background", "start_background")
 
-__all__ = sorted(_HOME)
+__all__ = sorted([*_HOME, "experiment"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "experiment":  # a room that is a decorator too: docs/decisions/0015
+        return importlib.import_module("labretto.experiment")
     if name not in _HOME:
         raise AttributeError(f"module 'labretto' has no attribute {name!r}")
     room, inner = _HOME[name]

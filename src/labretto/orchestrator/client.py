@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import getpass
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,20 +28,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ASK_AGAIN_AFTER = 60.0
 """Seconds that one request waits at the hub for a run's end; then it is asked again."""
-
-
-def experiment(function: Function) -> Function:
-    """Mark an `async def` whose first parameter is the run as an experiment.
-
-    Raises:
-        InvalidError: it is not `async def`, or takes no parameter for the run.
-    """
-    if not inspect.iscoroutinefunction(function) or not inspect.signature(function).parameters:
-        raise InvalidError(
-            f"{function.__qualname__} is not an experiment.",
-            way_out="Write `async def name(run: labretto.Run, ...) -> None`.",
-        )
-    return function
 
 
 def submit(what: Callable[..., Any] | str | Path, *, hub: str | None = None, **parameters: Any) -> RunHandle:
@@ -78,7 +63,7 @@ class Hub:
         """Let the connection go."""
         self._http.close()
 
-    def submit(self, what: Callable[..., Any] | str | Path, **parameters: Any) -> RunHandle:
+    def submit(self, what: Callable[..., Any] | str | Path, /, **parameters: Any) -> RunHandle:
         """See `labretto.submit`."""
         return RunHandle(self, self.ask("POST", "/api/runs", _submission(what, parameters))["id"])
 
@@ -95,7 +80,7 @@ class Hub:
         """
         try:
             answer = self._http.request(method, path, json=body, params=query or None)
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise UnreachableError(
                 f"The hub at {self.address} does not answer: {error}.", way_out="Start it with `labretto up`."
             ) from error
