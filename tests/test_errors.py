@@ -5,8 +5,7 @@ import pickle
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from labretto import errors
 from labretto.errors import BusyError, InvalidError, LabError, LimitError, from_problem
