@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings
 
 from labretto.errors import DriverError, InvalidError, LabError, LimitError
 from labretto.instrument import codec
