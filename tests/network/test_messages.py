@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, settings, strategies as st
 
 from labretto.errors import DriverError, InvalidError, LabError, LimitError
 from labretto.instrument import codec
