@@ -74,18 +74,21 @@ def free_port(free_ports: Callable[[int], list[int]]) -> int:
     return free_ports(1)[0]
 
 
+PATIENCE = 30.0
+"""Seconds after which a process that has not answered fails the test; two cores may be busy with other things."""
+
+
 class CommandLine:
     """`labretto` in processes of its own, all with one LABRETTO_HOME and one working folder."""
-
-    patience = 30.0
-    """Seconds after which a process that has not answered fails the test; two cores may be busy with other things."""
 
     def __init__(self, home: Path, folder: Path) -> None:
         self.home = home
         self.folder = folder
         self._errors = folder / "standard-error.txt"
 
-    def run(self, *arguments: object, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *arguments: object, stdin: str = "", patience: float = PATIENCE, **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         """One command from its beginning to its end."""
         return subprocess.run(
             self._command(arguments),
@@ -95,7 +98,7 @@ class CommandLine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=self.patience,
+            timeout=patience,
         )
 
     def start(self, *arguments: object, **more: Any) -> "subprocess.Popen[str]":
@@ -116,7 +119,7 @@ class CommandLine:
                 assert "http://" in line, self.errors()
                 yield line.split()[1]
                 process.send_signal(signal.SIGINT)
-                assert process.wait(self.patience) == 0, self.errors()
+                assert process.wait(PATIENCE) == 0, self.errors()
             finally:
                 process.kill()
 
