@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, from_problem
+from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, UnreachableError, from_problem
 from labretto.instrument import codec
 from labretto.instrument.describe import Description
 from labretto.lab import LabInstrument, home, load_lab
@@ -80,11 +80,13 @@ def demonstrate(*, once: bool, port: int | None, as_json: bool) -> None:
             return work if once else _beside(work)
 
         try:
-            hub.serve(lab, port=0 if once and port is None else port, ready=ready)
+            done = hub.serve(lab, port=0 if once and port is None else port, ready=ready)
         except ConflictError as error:
             if port is not None or "listen" not in error.detail:
                 raise
-            hub.serve(lab, port=0, ready=ready)
+            done = hub.serve(lab, port=0, ready=ready)
+        if once and not done:
+            raise KeyboardInterrupt  # no finished record: the status says so, and the next demo goes on with it
 
 
 async def _beside(work: Any) -> None:
@@ -149,7 +151,8 @@ def run_experiment(
 
         return asyncio.to_thread(work)
 
-    hubs.serve(load_lab(lab), port=0, ready=ready)
+    if not hubs.serve(load_lab(lab), port=0, ready=ready):
+        raise KeyboardInterrupt
 
 
 def _submit(hub: Hub, file: Path, parameters: Mapping[str, Any], *, wait: bool, as_json: bool) -> None:
@@ -218,11 +221,28 @@ def _lines() -> Callable[[Mapping[str, Any]], None]:
 
 
 def _statuses(hub: Hub, handle: RunHandle) -> Iterator[Mapping[str, Any]]:
-    """The run's summary whenever it changes, until it is over; told by the hub, not asked for again and again."""
+    """The run's summary whenever it changes, until it is over; told by the hub, not asked for again and again.
+
+    Raises:
+        UnreachableError: the hub went away; the run goes on when it is started again.
+    """
+    from websockets.exceptions import WebSocketException
+
+    try:
+        yield from _told(hub, handle)
+    except (WebSocketException, OSError) as error:
+        raise UnreachableError(
+            f"The hub at {hub.address} went away while run {handle.id} was not over.",
+            way_out="Start the hub again: the run goes on where it was.",
+        ) from error
+
+
+def _told(hub: Hub, handle: RunHandle) -> Iterator[Mapping[str, Any]]:
     from websockets.sync.client import connect as listen
 
     address = hub.address.replace("http", "ws", 1) + "/live"
     with listen(address, max_size=None) as live:
+        live.recv()  # from here on no change is missed
         status = handle.status()
         yield status
         total = status.get("steps_total")
