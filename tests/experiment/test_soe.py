@@ -7,7 +7,7 @@ import pytest
 from labretto.errors import InvalidError
 from labretto.experiment.check import check
 from labretto.experiment.load import load, load_object
-from labretto.experiment.model import paths
+from labretto.experiment.model import Call, Read, paths
 from labretto.experiment.soe import settle
 
 TUTORIAL = {
@@ -51,6 +51,22 @@ def test_an_action_is_found_under_the_names_the_original_accepts(entry, action, 
     experiment = settle(load_object({"soe": [f"motor/{entry}"], "params": {}}), lab)
 
     assert experiment.steps[0].action == action
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "meant"), [("motor/whereIs_1", Read, "position"), ("motor/fahre_1", Call, "move")]
+)
+def test_an_old_name_means_an_attribute_or_an_action(entry, kind, meant):
+    described = {
+        "attributes": {"position": {"schema": {}, "writable": False}},
+        "actions": {"move": {"parameters": {}, "result": {}}},
+        "compat": {"whereIs": "position", "fahre": "move"},
+    }
+    (step,) = settle(load_object({"soe": [entry], "params": {}}), {"motor": described}).steps
+
+    assert isinstance(step, kind)
+    assert (step.attribute if isinstance(step, Read) else step.action) == meant
+    assert step.name == entry.partition("/")[2]
 
 
 @pytest.mark.parametrize(
