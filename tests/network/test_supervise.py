@@ -1,4 +1,4 @@
-"""When a dead host is started again, and what is said of instruments whose hosts run elsewhere.
+"""What is said of instruments whose hosts run elsewhere, and of a lab as a whole.
 
 The lives of real host processes are in tests/system/test_hosts.py.
 """
@@ -10,37 +10,17 @@ import pytest
 
 from labretto.errors import NotFoundError, UnreachableError
 from labretto.lab import Lab, LabInstrument
-from labretto.network import supervise
+from labretto.network import keeper
 from labretto.network.background import start_background
 from labretto.network.liveness import hold
-from labretto.network.supervise import Status, Supervisor, pause_before
+from labretto.network.status import Status
+from labretto.network.supervise import Supervisor
 
 
 class Motor:
     @property
     def speed(self) -> float:
         return 1.0
-
-
-def test_the_first_death_costs_the_shortest_pause() -> None:
-    assert pause_before([100.0]) == 0.2
-
-
-def test_the_pause_doubles_with_each_death_in_a_row() -> None:
-    assert [pause_before([10.0 * n for n in range(1, count + 1)]) for count in (1, 2, 3, 4)] == [0.2, 0.4, 0.8, 1.6]
-
-
-def test_the_pause_never_exceeds_ten_seconds() -> None:
-    assert pause_before([29.0 * n for n in range(20)]) == 10.0
-
-
-def test_five_deaths_within_half_a_minute_are_a_crash_loop() -> None:
-    assert pause_before([0.0, 1.0, 2.0, 3.0, 30.0]) is None
-    assert pause_before([0.0, 1.0, 2.0, 3.0, 30.1]) == 3.2
-
-
-def test_a_host_that_lived_long_begins_anew() -> None:
-    assert pause_before([0.0, 1.0, 2.0, 3.0, 500.0]) == 0.2
 
 
 def elsewhere(url: str) -> Lab:
@@ -115,7 +95,7 @@ async def test_a_host_elsewhere_that_comes_later_is_found(free_port: int) -> Non
 async def test_a_host_elsewhere_that_goes_away_is_missed_and_found_again(
     free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervise, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(keeper, "LOOK_EVERY", 0.2)
     motor = await asyncio.to_thread(start_background, Motor, port=free_port)
     async with Supervisor(elsewhere(motor.url)) as supervisor:
         await supervisor.instrument("motor")

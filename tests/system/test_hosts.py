@@ -19,7 +19,7 @@ from labretto.errors import UnreachableError
 from labretto.instrument.invocation import new_id
 from labretto.instrument.ledger import Ledger
 from labretto.lab import Lab, load_lab
-from labretto.network import supervise
+from labretto.network import status as statuses
 from labretto.network.client import open_instrument
 from labretto.network.directory import find, read_host
 from labretto.network.liveness import held, hold, holder, released, wait_until_released
@@ -268,7 +268,7 @@ async def test_a_driver_that_cannot_be_imported_is_quoted_and_stops_nobody(make_
 async def test_a_driver_that_dies_at_once_is_a_crash_loop(
     make_lab: Callable[[str], Lab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervise, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(statuses, "FIRST_PAUSE", 0.01)
     lab = make_lab("[instruments.lamp]\ndriver = 'drivers:Lamp'\nsettings = { begin_with = 'os._exit(7)' }\n")
     with hold(lab.hub_lock):
         async with Supervisor(lab) as supervisor:
