@@ -4,8 +4,12 @@ Every row of the heritage contract is here. Nothing waits for time to pass: a ru
 waiting route, a begin is seen by asking until it is there.
 """
 
+import ast
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -106,20 +110,25 @@ def move(*loc: float) -> dict[str, Any]:
     return {"soe": ["motor/move_1"], "params": {"move_1": {"loc": json.dumps(loc)}}}
 
 
-def write_lab(folder: Path) -> Servers:
-    """The example's lab.toml on free ports, with quick moves and one more instrument."""
+def free_ports(count: int) -> list[int]:
     with ExitStack() as held:
-        sockets = [held.enter_context(closing(socket())) for _ in range(5)]
+        sockets = [held.enter_context(closing(socket())) for _ in range(count)]
         for each in sockets:
             each.bind(("127.0.0.1", 0))
-        free = [each.getsockname()[1] for each in sockets]
-    ports = dict(zip((*NAMES, "orchestrator"), free, strict=True))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def write_lab(folder: Path, *, potentiostat: bool = True) -> Servers:
+    """The example's lab.toml on free ports, with quick moves and one more instrument."""
+    ports = dict(zip((*NAMES, "orchestrator"), free_ports(5), strict=True))
     text = (EXAMPLE / "lab.toml").read_text()
     for server, port in {"orchestrator": 5003, "hello": 5000, "motor": 5001, "potentiostat": 5002}.items():
         text, count = re.subn(rf"^port = {port}$", f"port = {ports[server]}", text, flags=re.MULTILINE)
         assert count == 1
     text = text.replace("duration = 5.0", "duration = 0.05")
     text = re.sub(r"^driver = ", f"path = {json.dumps(str(EXAMPLE))}\ndriver = ", text, flags=re.MULTILINE)
+    if not potentiostat:
+        text, _, _ = text.partition("[instruments.potentiostat]")
     text += f'\n[instruments.shaky_hand]\ndriver = "shaky:ShakyHand"\nport = {ports["shaky_hand"]}\n'
     (folder / "shaky.py").write_text(SHAKY_HAND)
     (folder / "helao.toml").write_text(text)
@@ -464,7 +473,7 @@ def test_an_experiment_that_came_by_the_hubs_own_route_is_told_too_if_it_has_the
 
 
 def test_a_killed_hub_comes_back_with_its_data_and_adopts_the_move_that_went_on(command_line, tmp_path):
-    servers = write_lab(tmp_path)
+    servers = write_lab(tmp_path, potentiostat=False)
     killed = command_line.start("up", servers.file)
     assert "http://" in killed.stdout.readline(), command_line.errors()
     assert servers.done(servers.add(move(1, 1, 1))) == "succeeded"
@@ -513,10 +522,29 @@ def test_without_the_word_in_the_configuration_no_get_acts():
         assert requests.get(f"{motor.url}/attributes/position", timeout=60).json()["value"] == [0, 0, 0]
 
 
-def test_a_hub_without_the_word_in_its_lab_has_none_of_the_old_routes(command_line):
-    with command_line.hub("--port", "0") as url:
-        assert requests.get(f"{url}/getData", timeout=60).status_code == 404
-        assert requests.post(f"{url}/addExperiment", params={"experiment": "{}"}, timeout=60).status_code == 404
+def test_a_hub_in_the_background_whose_lab_does_not_have_the_word_has_none_of_the_old_routes(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABRETTO_BENCH", str(tmp_path))
+    with labretto.start_lab(port=0) as hub:
+        assert requests.get(f"{hub.url}/api/lab", timeout=60).ok
+        assert requests.get(f"{hub.url}/getData", timeout=60).status_code == 404
+        assert requests.post(f"{hub.url}/addExperiment", params={"experiment": "{}"}, timeout=60).status_code == 404
+
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{hub.url}/api/lab", timeout=60)
+
+
+def test_the_tutorials_notebook_as_a_script_ends_with_its_data(command_line):
+    command = [sys.executable, EXAMPLE / "background.py", *map(str, free_ports(4))]
+    environment = {**os.environ, "LABRETTO_HOME": str(command_line.home)}
+
+    ended = subprocess.run(
+        command, env=environment, cwd=EXAMPLE, capture_output=True, text=True, check=False, timeout=50
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("{'greeting': 'hello jack'}\n{'position': [5.0, 5.0, 5.0]}\n")
+    assert ended.stdout.splitlines()[-1].endswith("'getPos_1': {'position': [1.0, 2.0, 3.0]}}")
+    assert command_line.alive() == {}
 
 
 @pytest.mark.parametrize(
@@ -529,3 +557,17 @@ def test_a_hub_without_the_word_in_its_lab_has_none_of_the_old_routes(command_li
 def test_a_compat_table_that_does_not_fit_is_refused_before_the_server_answers(compat, told):
     with pytest.raises(labretto.InvalidError, match=told):
         labretto.start("motor:Motor", path=EXAMPLE, helao=True, compat=compat)
+
+
+def test_the_notebook_says_what_the_script_says():
+    cells = json.loads((EXAMPLE / "tutorial.ipynb").read_text())["cells"]
+    noted = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    notebook, script = (
+        {ast.unparse(statement) for statement in ast.parse(text).body}
+        for text in (noted, (EXAMPLE / "background.py").read_text())
+    )
+
+    assert [statement for statement in notebook - script if "_port" not in statement] == []
+    assert all(
+        "sys" in statement or statement.startswith("'") or "_port" in statement for statement in script - notebook
+    )
