@@ -54,7 +54,9 @@ def check_name(name: str, what: str = "instrument") -> str:
     """
     if NAME.fullmatch(name):
         return name
-    raise InvalidError(f"{name[:80]!r} cannot be the name of a {what}.", way_out=f"Use {_WORDS['name']}.")
+    raise InvalidError(
+        f"{name[:80]!r} cannot be the name of a{'n' * (what[0] in 'aeiou')} {what}.", way_out=f"Use {_WORDS['name']}."
+    )
 
 
 class _Frozen(BaseModel):
