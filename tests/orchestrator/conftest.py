@@ -256,8 +256,9 @@ class Hub:
 class Lab:
     """The files of a lab, its instrument, and hubs that come and go."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, ledgers: bool = True) -> None:
         self.folder = folder
+        self._on_disk = ledgers
         self.world = World()
         self.instruments = Instruments()
         self.host: Host | None = None
@@ -278,7 +279,7 @@ class Lab:
 
     async def start_host(self) -> None:
         """On the newest ledger."""
-        ledger = Ledger(self.folder / f"ledger{self._ledgers}.db")
+        ledger = Ledger(self.folder / f"ledger{self._ledgers}.db" if self._on_disk else None)
         make = Host(lambda: Rig(self.world), describe(Rig, name="rig"), ledger)
         self.host = await self._hosts.enter_async_context(make)
         await self.plug_in()
@@ -298,9 +299,9 @@ class Lab:
         """What stays is the ledger as it is on the disk now; the host that was there can reach nobody any more."""
         await self.unplug()
         old, self._ledgers = self.folder / f"ledger{self._ledgers}.db", self._ledgers + 1
-        with contextlib.closing(sqlite3.connect(old)) as source:
-            with contextlib.closing(sqlite3.connect(self.folder / f"ledger{self._ledgers}.db")) as copy:
-                source.backup(copy)
+        new = self.folder / f"ledger{self._ledgers}.db"
+        with contextlib.closing(sqlite3.connect(old)) as source, contextlib.closing(sqlite3.connect(new)) as copy:
+            source.backup(copy)
 
     @contextlib.asynccontextmanager
     async def hub(self, dies_after: int | None = None, *, written: bool = True) -> AsyncIterator[Hub]:
@@ -345,6 +346,12 @@ def files_at_most() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return limited
+
+
+def tasks_left() -> list[str]:
+    """What the orchestrator has not ended in this loop."""
+    codes = [getattr(task.get_coro(), "cr_code", None) for task in asyncio.all_tasks()]
+    return [code.co_qualname for code in codes if code and "labretto/orchestrator" in code.co_filename]
 
 
 def steps(*lines: str) -> str:

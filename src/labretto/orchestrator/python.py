@@ -16,7 +16,7 @@ import types
 import typing
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError as CancelledFuture, Future
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import pydantic
@@ -92,16 +92,23 @@ class Run:
             return await asyncio.wrap_future(self._submit(step))
 
     def _submit(self, step: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(self._follow(step), self._hub)
+        future: Future[T] = Future()
+        self._hub.call_soon_threadsafe(self._begin, step, future)
+        return future
 
-    async def _follow(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def _begin(self, step: Callable[[], Coroutine[Any, Any, T]], future: Future[T]) -> None:
         """In the hub's loop: do a step. If the experiment gives up waiting for it, it goes on to its end."""
         if self._left is not None:
-            raise self._left
+            _tell(future, None, self._left)
+            return
         task = asyncio.ensure_future(step())
         self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
-        return await asyncio.shield(task)
+        task.add_done_callback(lambda _: self._over(task, future))
+
+    def _over(self, task: asyncio.Task[T], future: Future[T]) -> None:
+        self._steps.discard(task)
+        error = self._left if task.cancelled() else task.exception()
+        _tell(future, None if error else task.result(), error)
 
     @contextlib.contextmanager
     def _not_to_be_caught(self) -> Iterator[None]:
@@ -111,8 +118,6 @@ class Run:
         except AbortedError as error:
             self._left = error
             raise asyncio.CancelledError(error.detail) from error
-        except CancelledFuture as error:
-            raise asyncio.CancelledError(str(error)) from error
 
     async def do(self, function: Function, parameters: Mapping[str, Any]) -> None:
         """In the experiment's loop: call the function."""
@@ -148,6 +153,15 @@ class Run:
     def _path(self, component: str) -> str:
         self._seen[component] += 1
         return component if self._seen[component] == 1 else f"{component}~{self._seen[component]}"
+
+
+def _tell(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    if not future.set_running_or_notify_cancel():
+        return  # nobody waits any more
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
 
 
 class LeasedInstrument:
