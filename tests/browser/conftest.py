@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from tests.conftest import QUIET_CHROMIUM
 
 LAB = f"""
 name = "bench"
@@ -28,6 +29,9 @@ settings = {{ time_scale = 10.0 }}
 [instruments.balance]
 driver = "drivers:Balance"
 path = "{Path(__file__).parent}"
+
+[instruments.broken]
+driver = "nowhere:Furnace"
 
 [instruments.dispenser]
 driver = "drivers:Dispenser"
@@ -119,9 +123,18 @@ def _runs(hub: Hub, *states: str) -> list[dict[str, str]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def browser(chromium: Path) -> Iterator[Browser]:
+    """Headless Chromium, one for a module: no test in this folder is async, so its event loop is in nobody's way."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=QUIET_CHROMIUM)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture
 def page(hub: Hub, browser: Browser) -> Iterator[Page]:
-    """The overview, alive; anything the browser complains of fails the test."""
+    """The overview, alive, in a context of its own; anything the browser complains of fails the test."""
     expect.set_options(timeout=PATIENCE)
     page = browser.new_page(base_url=hub.url, viewport={"width": 1440, "height": 900})
     page.set_default_timeout(PATIENCE)
@@ -131,4 +144,5 @@ def page(hub: Hub, browser: Browser) -> Iterator[Page]:
     page.goto("/")
     expect(page.get_by_role("status", name="Connection")).to_have_text("live")
     yield page
+    page.close()
     assert faults == []

@@ -71,6 +71,15 @@ def test_instruments_appear_with_their_values_and_units(page: Page) -> None:
     expect(instrument(page, "balance")).to_contain_text("no software stop")
 
 
+def test_an_instrument_that_cannot_start_says_why_and_can_be_started_again(page: Page) -> None:
+    broken = instrument(page, "broken")
+
+    expect(broken).to_contain_text("stopped")
+    expect(broken).to_contain_text("There is no module 'nowhere'")
+    broken.get_by_role("button", name="Start again broken").click()
+    expect(broken).to_contain_text("There is no module 'nowhere'")
+
+
 def test_a_form_refuses_a_value_beyond_its_limit_and_names_the_limit(page: Page) -> None:
     page.goto("/#/instruments/stage")
     form = page.get_by_role("form", name="stage.move", exact=True)
@@ -198,7 +207,7 @@ def test_halt_stops_a_moving_stage_and_says_what_it_could_not_stop(hub: Hub, pag
     assert x["value"] < 90
 
     page.reload()
-    expect(page.get_by_role("alert").filter(has_text="Halted")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="Halted")).to_contain_text("balance")
     page.get_by_role("button", name="Reset the halt").click()
     expect(page.get_by_role("alert").filter(has_text="Halted")).to_be_hidden()
 

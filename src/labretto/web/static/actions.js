@@ -6,6 +6,7 @@ import { address, post, Problem } from "/static/api.js";
 import { fromTable } from "/static/curves.js";
 import { Field, faultsAtFields, initialText, meanings } from "/static/forms.js";
 import { now } from "/static/lab.js";
+import { marked } from "/static/marked.js";
 import { Plot } from "/static/plot.js";
 import { duration, plain, quantity, secondsBetween } from "/static/words.js";
 
@@ -48,7 +49,7 @@ export function Action({ instrument, name, action }) {
       <h3>${name}</h3>
       <span class="quiet effect" title=${`effect: ${action.effect}`}>${EFFECTS[action.effect] ?? action.effect}</span>
     </header>
-    ${action.description && html`<p class="quiet">${firstParagraph(action.description)}</p>`}
+    ${action.description && html`<p class="quiet">${marked(firstParagraph(action.description))}</p>`}
     <div class="fields">
       ${Object.entries(fields).map(([field, { schema, required }]) => html`<${Field}
         key=${field} id=${`${instrument}-${name}-${field}`} name=${field} schema=${schema} required=${required}
@@ -82,7 +83,7 @@ function Outcome({ invocation, problem, schema, stream, title }) {
 export function Failure({ problem }) {
   const traceback = problem.traceback ?? problem.invocation?.error?.traceback;
   return html`<div class="failure" role="alert">
-    <p><strong>${problem.title || "Failed"}</strong> ${problem.detail} ${problem.way_out && html`<span class="way-out">${problem.way_out}</span>`}</p>
+    <p><strong>${problem.title || "Failed"}</strong> ${marked(problem.detail)} ${problem.way_out && html`<span class="way-out">${marked(problem.way_out)}</span>`}</p>
     ${traceback && html`<details><summary>Traceback of the driver</summary><pre tabindex="0">${traceback}</pre></details>`}
   </div>`;
 }

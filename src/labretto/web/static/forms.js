@@ -12,7 +12,8 @@ export function kindOf(schema) {
   const one = halves.length === 1 ? { ...bare, ...halves[0] } : bare;
   const optional = Boolean((bare.anyOf ?? []).some((half) => half.type === "null")) || one.type === "null";
   const choices = one.enum ?? (one.const !== undefined ? [one.const] : halves.length > 1 && halves.every((half) => half.enum) ? halves.flatMap((half) => half.enum) : null);
-  return { ...one, choices, optional, type: choices ? "choice" : Array.isArray(one.type) ? one.type.find((type) => type !== "null") : one.type };
+  const unit = one.unit ?? one.items?.unit;
+  return { ...one, unit, choices, optional, type: choices ? "choice" : Array.isArray(one.type) ? one.type.find((type) => type !== "null") : one.type };
 }
 
 function resolved(schema, root) {
@@ -23,6 +24,7 @@ function resolved(schema, root) {
 /** `0 to 100 mm`, as far as the schema says limits. */
 export function limits(schema) {
   const kind = kindOf(schema);
+  if (kind.type === "array") return "a list, such as [1, 2, 3]";
   const unit = kind.unit ? ` ${unitInPrint(kind.unit)}` : "";
   const [low, high] = [kind.minimum ?? kind.exclusiveMinimum, kind.maximum ?? kind.exclusiveMaximum];
   const above = kind.minimum === undefined && kind.exclusiveMinimum !== undefined;

@@ -16,7 +16,7 @@ export async function halt() {
   failure.value = null;
   try {
     const answer = await post(address("halt"));
-    noteHalt({ at: new Date().toISOString(), ...answer, halted: true });
+    noteHalt({ ...answer, halted: true });
   } catch (error) {
     failure.value = error;
   } finally {

@@ -2,11 +2,12 @@
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { address, Problem, put } from "/static/api.js";
-import { Action } from "/static/actions.js";
+import { address, post, Problem, put } from "/static/api.js";
+import { Action, Failure } from "/static/actions.js";
 import { connection } from "/static/live.js";
 import { Field, faultsAtFields, initialText, limits, meaning } from "/static/forms.js";
 import { instruments, lab, now, readings, runningOn, runs, statusOf, trouble } from "/static/lab.js";
+import { marked } from "/static/marked.js";
 import { clock, duration, parametersInLine, quantity, secondsBetween, tone } from "/static/words.js";
 
 const OLD = 5; // s; attributes are read once a second while somebody looks
@@ -44,12 +45,25 @@ export function Status({ instrument }) {
 
 /** What it does and since when, or why it cannot be reached. */
 function Doing({ instrument }) {
-  if (instrument.state !== "ready") return instrument.reason ? html`<p class="reason">${instrument.reason}</p>` : null;
+  if (instrument.state !== "ready") return html`<${Down} instrument=${instrument} />`;
   return runningOn(instrument).map((invocation) => {
     const seconds = Math.max(0, secondsBetween(invocation.started ?? invocation.accepted, null, now.value));
     return html`<p key=${invocation.id} class="doing"><strong>${invocation.action}</strong>${" "}
       ${parametersInLine(invocation.parameters)}<span class="quiet"> for ${duration(Math.round(seconds) || 0.1)}</span> <${By} actor=${invocation.actor} /></p>`;
   });
+}
+
+const DOWN = new Set(["stopped", "crash loop", "unreachable"]);
+
+/** Why it does not answer, and the way to bring it back. */
+function Down({ instrument }) {
+  const [fault, setFault] = useState(null);
+  const start = () => post(address("instruments", instrument.name, "restart")).then(() => setFault(null), (error) => setFault(error.message));
+  return html`<div class="down">
+    ${instrument.reason && html`<p class="reason">${marked(instrument.reason)}</p>`}
+    ${DOWN.has(instrument.state) && html`<button type="button" class="small" onClick=${start}>Start again<span class="unseen"> ${instrument.name}</span></button>`}
+    ${fault && html`<p class="fault" role="alert">${fault}</p>`}
+  </div>`;
 }
 
 function By({ actor }) {
@@ -84,16 +98,17 @@ export function InstrumentPage({ name }) {
   return html`<main id="main" tabindex="-1" class="instrument-page">
     <header class="page-head">
       <h1>${name}</h1><${Status} instrument=${instrument} />
-      <p class="quiet">${description ? description.split(/\n\s*\n/)[0] : title}</p>
+      <p class="quiet">${description ? marked(description.split(/\n\s*\n/)[0]) : title}</p>
     </header>
     <${Doing} instrument=${instrument} />
+    ${instrument.problem?.traceback && html`<${Failure} problem=${instrument.problem} />`}
     <${NoStop} instrument=${instrument} />
     <div class="columns">
       <section class="panel" aria-labelledby="attributes-title">
         <h2 id="attributes-title">Attributes</h2>
         <table class="attributes"><thead class="unseen"><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead><tbody>
           ${Object.entries(attributes).map(([each, attribute]) => html`<tr key=${each}>
-            <th scope="row">${each}<small>${attribute.description || limits(attribute.schema)}</small></th>
+            <th scope="row">${each}<small>${marked(attribute.description || limits(attribute.schema))}</small></th>
             <td><${Reading} instrument=${instrument} name=${each} attribute=${attribute} />
               ${attribute.writable && html`<${Setter} instrument=${instrument} name=${each} attribute=${attribute} />`}</td></tr>`)}
         </tbody></table>

@@ -11,10 +11,13 @@ import { number, prefix, quantity, unitInPrint } from "/static/words.js";
 const MOST_TRACES = 200;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** Hues that follow each other around the circle, so that neighbours in a sweep look alike and its course is seen. */
+const HUES = 12;
+
+/** Hues that follow each other around the circle, so that the course of a sweep is seen; each round is darker or lighter. */
 export function colour(index) {
-  const hue = (268 - 23 * index + 3600) % 360;
-  return dark.matches ? `oklch(0.76 0.14 ${hue})` : `oklch(0.58 0.155 ${hue})`;
+  const hue = (262 - (360 / HUES) * (index % HUES) + 360) % 360;
+  const round = Math.floor(index / HUES) % 3;
+  return dark.matches ? `oklch(${[0.76, 0.64, 0.88][round]} 0.13 ${hue})` : `oklch(${[0.58, 0.42, 0.7][round]} 0.15 ${hue})`;
 }
 
 /**

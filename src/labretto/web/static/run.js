@@ -28,7 +28,7 @@ export function RunPage({ id }) {
     ${run.error && html`<${Failure} problem=${run.error} />`}
     <div class="columns wide-left">
       <div>
-        <${RunPlot} run=${run} height=${440} />
+        <section class="panel" aria-label="Curves of the run"><${RunPlot} run=${run} height=${440} /></section>
         <${Rows} run=${run} rows=${known?.rows ?? []} />
       </div>
       <div>
@@ -70,6 +70,7 @@ function RunPlot({ run, height }) {
   const columns = useMemo(() => Object.assign({}, ...[...steps.values()].map((step) => columnsOf(step) ?? {})), [steps.size, run.id]);
   const labels = useMemo(() => labelsOf([...steps.values()]), [steps, known?.version]);
   const live = grown.length > 0 && inFlight(steps.get(grown.at(-1).path));
+  if (!grown.length && !Object.keys(columns).length) return html`<p class="quiet empty">${isOver(run) ? "This run drew no curves." : "No curves yet; they are drawn here while they are measured."}</p>`;
   return html`<${Plot} curves=${grown} columns=${columns} revision=${revision} live=${live} height=${height}
     title=${`Curves of ${run.name || run.id}: ${grown.length}`} label=${(path) => labels.get(path) ?? path} />`;
 }

@@ -85,6 +85,6 @@ export const tone = (state) => TONES[state] ?? "quiet";
 const TONES = {
   idle: "good", ready: "good", succeeded: "good",
   busy: "active", running: "active", started: "active",
-  waiting: "look", paused: "look", interrupted: "look", "cannot tell": "look", starting: "look", restarting: "look", stopped: "look",
-  failed: "bad", aborted: "bad", unreachable: "bad", "crash loop": "bad", cancelled: "bad", down: "bad",
+  waiting: "look", paused: "look", interrupted: "look", "cannot tell": "look", starting: "look", restarting: "look",
+  failed: "bad", aborted: "bad", unreachable: "bad", "crash loop": "bad", cancelled: "bad", stopped: "bad",
 };
