@@ -10,6 +10,7 @@ Exit status: 0 done · 1 failed (something may have moved) · 2 wrong usage · 3
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -36,18 +37,32 @@ Port = Annotated[int | None, typer.Option(help="Where the hub listens; 0 takes a
 
 
 def main() -> NoReturn:
-    """Run the command line; an error of ours is told in its own words, never as a traceback."""
+    """Run the command line; an error is told in its own words, never as a traceback."""
     try:
-        app()
+        sys.exit(_status())
     except LabError as error:
         print(f"labretto: {error}", file=sys.stderr)
         sys.exit(exit_status(error))
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output has gone: `labretto records | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    sys.exit(0)
+    except OSError as error:  # standard output goes into a file on a full disk, for instance
+        print(f"labretto: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _status() -> str | int | None:
+    """What the command ended with, once its output has left."""
+    try:
+        app()
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer and rich would call it a failure
+            raise ended.__context__ from None
+        status = ended.code
+    sys.stdout.flush()
+    return status
 
 
 def exit_status(error: LabError) -> int:
