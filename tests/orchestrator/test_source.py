@@ -48,7 +48,8 @@ def test_two_imports_from_one_package_are_both_sent():
 
 
 def test_imports_inside_try_and_of_everything_are_sent():
-    text = "from math import *\ntry:\n    import fast\nexcept ImportError:\n    fast = None\nasync def scan(run): return fast, pi\n"
+    guarded = "try:\n    import fast\nexcept ImportError:\n    fast = None\n"
+    text = f"from math import *\n{guarded}async def scan(run): return fast, pi\n"
 
     assert {"fast", "pi", "scan"} <= names_of(needed(text, "scan"))
 

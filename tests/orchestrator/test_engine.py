@@ -1,0 +1,194 @@
+"""The engine decides: pure, so every decision and every journal can be tried."""
+
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labretto.errors import ExperimentChangedError
+from labretto.instrument.invocation import Invocation
+from labretto.orchestrator import engine
+from labretto.orchestrator.engine import CHOICES, Ask, RunState, RunWord, next_step, settle
+
+MOVE = Ask("move", "stage", "move", {"x": 1.0}, "absolute")
+
+
+def journal(*entries: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    first = ("submitted", {"name": "n", "who": "ada", "experiment": {}, "parameters": {}, "versions": {}})
+    return [
+        {"run": "r", "number": number, "kind": kind, "at": f"2026-11-21T08:00:{number % 60:02d}Z", **body}
+        for number, (kind, body) in enumerate([first, *entries], 1)
+    ]
+
+
+def intended(ask: Ask = MOVE, attempt: int = 1) -> tuple[str, dict[str, Any]]:
+    names = ("path", "instrument", "action", "parameters", "effect")
+    return "intended", {name: getattr(ask, name) for name in names} | {
+        "invocation": f"{ask.path}{attempt}",
+        "attempt": attempt,
+    }
+
+
+def ended(path: str = "move", state: str = "succeeded", result: Any = 1.0) -> tuple[str, dict[str, Any]]:
+    return "ended", {"path": path, "state": state, "result": result, "error": None}
+
+
+@st.composite
+def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A run as the worker may write it: steps with crashes, questions, pauses between their events; maybe an end."""
+    entries: list[tuple[str, dict[str, Any]]] = [("started", {"lease": 1})]
+    for number in range(draw(st.integers(0, 5))):
+        entries += draw(
+            st.sampled_from([[], [("pausing", {}), ("paused", {"reason": "p"}), ("resuming", {}), ("resumed", {})]])
+        )
+        entries += draw(_step(f"step{number}"))
+        entries += draw(st.sampled_from([[], [("saved", {"path": f"save{number}", "row": {"x": 1}})]]))
+    if draw(st.booleans()):
+        entries += [("aborting", {"who": None})] * draw(st.integers(0, 2))
+        entries += [("finished", {"state": draw(st.sampled_from(sorted(engine.OVER))), "error": None})]
+    return journal(*entries)
+
+
+@st.composite
+def _step(draw: st.DrawFn, path: str) -> list[tuple[str, dict[str, Any]]]:
+    ask = Ask(path, "rig", "act", {"x": draw(st.floats())}, draw(st.sampled_from(["read", "absolute", "once"])))
+    entries = [intended(ask)]
+    for attempt in range(2, 2 + draw(st.integers(0, 2))):
+        choice = draw(st.sampled_from(["repeat", "undone"]))
+        question = {"path": path, "kind": "interrupted", "choices": list(CHOICES)}
+        entries += [("resumed", {}), ("interrupted", {"path": path, "reason": "i"})]
+        entries += [("waiting", {"reason": "w", "question": question})]
+        entries += [("settled", {"path": path, "choice": choice, "value": None}), intended(ask, attempt)]
+    return [*entries, ended(path, draw(st.sampled_from(["succeeded", "failed", "cancelled", "skipped"])))]
+
+
+@given(journals())
+def test_every_prefix_of_a_journal_is_a_valid_state_and_replay_is_deterministic(events: list[dict[str, Any]]):
+    growing = RunState("r")
+    for number, event in enumerate(events, 1):
+        growing.apply(event)
+        replayed = RunState.replay("r", events[:number])
+
+        assert replayed == growing
+        assert replayed.number == number
+        assert replayed.word in get_args(RunWord)
+        assert (replayed.question is None) or replayed.word == "waiting"
+        assert replayed.done <= len(replayed.steps) + len(replayed.saved)
+
+
+@given(journals())
+def test_a_state_always_knows_what_to_do_about_each_step_it_holds(events: list[dict[str, Any]]):
+    for number in range(1, len(events) + 1):
+        state = RunState.replay("r", events[:number])
+        for step in state.steps.values():
+            from labretto.instrument import codec
+
+            ask = Ask(step.path, step.instrument, step.action, codec.decode(step.parameters), step.effect)
+            command = next_step(state, ask)
+            assert isinstance(command, engine.Answer) == (step.state in ("succeeded", "failed", "skipped"))
+
+
+def test_a_step_that_the_journal_does_not_know_is_sent():
+    assert next_step(RunState.replay("r", journal()), MOVE) == engine.Send(1)
+
+
+def test_a_step_that_ended_is_answered_from_memory():
+    command = next_step(RunState.replay("r", journal(intended(), ended())), MOVE)
+
+    assert isinstance(command, engine.Answer)
+    assert command.step.result == 1.0
+
+
+def test_a_step_in_flight_is_inquired_about():
+    assert isinstance(next_step(RunState.replay("r", journal(intended())), MOVE), engine.Inquire)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Ask("move", "stage", "move", {"x": 2.0}, "absolute"),
+        Ask("move", "stage", "home", {"x": 1.0}, "absolute"),
+        Ask("move", "oven", "move", {"x": 1.0}, "absolute"),
+        Ask("move", "stage", "move", {}, "absolute"),
+    ],
+)
+def test_an_experiment_that_changed_is_named_with_both_steps(changed: Ask):
+    with pytest.raises(ExperimentChangedError) as error:
+        next_step(RunState.replay("r", journal(intended(), ended())), changed)
+
+    assert "stage.move(x=1.0)" in error.value.detail
+    assert changed.spelled in error.value.detail
+
+
+@pytest.mark.parametrize(
+    ("choice", "command"),
+    [
+        ("repeat", engine.Send(2)),
+        ("undone", engine.Send(2)),
+        ("happened", "succeeded"),
+        ("skip", "skipped"),
+    ],
+)
+def test_a_persons_choice_is_what_is_done(choice: str, command: Any):
+    question = {"path": "move", "kind": "interrupted", "choices": list(CHOICES)}
+    state = RunState.replay(
+        "r",
+        journal(
+            intended(),
+            ("interrupted", {"path": "move", "reason": "i"}),
+            ("waiting", {"reason": "w", "question": question}),
+            ("settled", {"path": "move", "choice": choice, "value": 7}),
+        ),
+    )
+    decided = next_step(state, MOVE)
+
+    assert getattr(decided, "state", decided) == command
+    assert state.steps["move"].entered == 7
+
+
+def found(state: Any) -> Invocation:
+    return Invocation("i", "stage", "move", {}, "once", state)
+
+
+@pytest.mark.parametrize("effect", ["read", "absolute", "checkable", "once"])
+@pytest.mark.parametrize(
+    ("answer", "decision"),
+    [
+        ("not arrived", engine.Resend),
+        ("running", engine.Resend),
+        ("succeeded", engine.Adopt),
+        ("failed", engine.Adopt),
+        ("cancelled", engine.Adopt),
+        ("interrupted", None),
+        ("cannot tell", None),
+    ],
+)
+def test_each_answer_of_the_host_leads_to_the_decision_that_the_effect_allows(effect: str, answer: str, decision: Any):
+    ask = Ask("move", "stage", "move", {}, effect)
+    step = RunState.replay("r", journal(intended(ask))).steps["move"]
+
+    decided = settle(step, found(answer))
+
+    harmless = effect in ("read", "absolute")
+    assert isinstance(decided, decision or (engine.Repeat if harmless else engine.AskPerson))
+    if isinstance(decided, engine.Resend):
+        assert decided.origin == ("adopted" if answer == "running" else "answered")
+
+
+def test_the_reason_for_asking_names_the_action_and_its_effect():
+    step = RunState.replay("r", journal(intended(Ask("d", "pump", "dose", {}, "once")))).steps["d"]
+    decided = settle(step, found("cannot tell"))
+
+    assert isinstance(decided, engine.AskPerson)
+    assert "pump cannot tell whether dose happened" in decided.reason
+    assert "(once)" in decided.reason
+
+
+def test_an_answer_to_an_ask_step_is_kept_for_the_replay():
+    ask = {"path": "ask", "kind": "ask", "choices": ["yes", "abort"]}
+    events = journal(
+        ("waiting", {"reason": "?", "question": ask}), ("settled", {"path": "ask", "choice": "yes", "value": None})
+    )
+
+    assert RunState.replay("r", events).answers == {"ask": "yes"}
