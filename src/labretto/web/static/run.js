@@ -44,7 +44,7 @@ export function RunPanel({ run }) {
   useEffect(() => watch(run.id), [run.id]);
   return html`<section class="panel current" aria-labelledby="current-title">
     <${RunHead} run=${run} level="h2" id="current-title" link=${true} />
-    <${RunPlot} run=${run} height=${360} />
+    <${RunPlot} run=${run} height=${Math.round(Math.min(600, Math.max(300, innerHeight - 470)))} />
   </section>`;
 }
 
