@@ -414,8 +414,7 @@ def test_what_can_never_run_is_refused_by_its_name_and_the_queue_goes_on(experim
     answer = servers.add(experiment)
 
     assert answer.status_code == 422, answer.text
-    problem = answer.json()
-    assert told in " ".join([problem["detail"], *(fault["detail"] for fault in problem.get("faults", []))])
+    assert told in answer.json()["detail"]
     assert servers.data() == before
     assert servers.done(servers.add(move(1, 1, 1))) == "succeeded"
     assert servers.newest() == {"move_1": {"position": [1, 1, 1]}}
@@ -426,7 +425,7 @@ def test_without_an_experiment_there_is_nothing_to_add(servers):
 
 
 def test_names_with_underscores_are_found_whole(servers):
-    experiment = {
+    experiment: dict[str, Any] = {
         "soe": ["shaky_hand/read_back_1", "shaky_hand/read_back", "shaky_hand/read_back_12"],
         "params": {"read_back_1": {"value": "7"}, "read_back": {"value": 8}, "read_back_12": {}},
     }
@@ -563,11 +562,13 @@ def test_the_notebook_says_what_the_script_says():
     cells = json.loads((EXAMPLE / "tutorial.ipynb").read_text())["cells"]
     noted = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     notebook, script = (
-        {ast.unparse(statement) for statement in ast.parse(text).body}
+        {
+            ast.unparse(each)
+            for each in ast.parse(text).body
+            if not isinstance(each, ast.Expr) or "print" in ast.unparse(each)
+        }
         for text in (noted, (EXAMPLE / "background.py").read_text())
     )
 
-    assert [statement for statement in notebook - script if "_port" not in statement] == []
-    assert all(
-        "sys" in statement or statement.startswith("'") or "_port" in statement for statement in script - notebook
-    )
+    only_in_one = {each for each in notebook ^ script if "_port" not in each}
+    assert only_in_one == {"import sys"}  # the script's ports can be chosen

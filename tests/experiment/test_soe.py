@@ -37,6 +37,14 @@ def test_json_text_is_decoded_where_no_text_is_wanted(lab):
     assert second.parameters == {"loc": [1, 2, 3], "label": "[1]"}
 
 
+def test_a_number_becomes_text_where_only_text_is_wanted(lab):
+    (step,) = settle(
+        load_object({"soe": ["motor/move_1"], "params": {"move_1": {"label": 5, "loc": "[1e999]"}}}), lab
+    ).steps
+
+    assert step.parameters == {"label": "5", "loc": "[1e999]"}
+
+
 def test_settling_twice_is_settling_once(lab):
     once = settle(load_object(TUTORIAL), lab)
 

@@ -62,6 +62,15 @@ async def test_values_are_json_where_the_parameter_is_no_text(query, answer, cli
     assert (await client.get(f"/turn?{query}")).json() == answer
 
 
+@pytest.mark.parametrize("value", ["1e999", "Infinity", "9" * 30, "[" * 10_000, "2" * 5000])
+async def test_a_number_that_no_wire_carries_is_refused(value, client):
+    answer = await client.get(f"/turn?to={value}")
+
+    assert answer.status_code == 422, answer.text
+    assert "to: number" in answer.json()["way_out"]
+    assert (await client.get("/turn?to=1")).json() == [1, "", False]
+
+
 async def test_an_old_name_means_an_action_or_an_attribute(client):
     assert (await client.get("/drehe?to=5")).json() == [5, "", False]
     assert (await client.get("/getAngle")).json() == {"angle": 1.5}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from labretto.experiment.document import Node
 from labretto.experiment.faults import Faults, quoted
@@ -90,15 +91,25 @@ def _settled(call: Call, descriptions: Mapping[str, Mapping[str, Any]]) -> Call 
 
 
 def decoded(value: Value, schema: Mapping[str, Any]) -> Value:
-    """JSON text as the value it stands for, where no text is wanted; text that is not JSON is left for `check`."""
+    """JSON text as the value it stands for, where no text is wanted; text that is not JSON is left for `check`.
+
+    And a number as text, where only text is wanted: the original sends each value as text in a query.
+    """
+    if type(value) in (int, float) and schema.get("type") == "string":
+        return json.dumps(value)
     if not isinstance(value, str) or may_be_text(schema) or len(value) > _LONGEST_JSON:
         return value
     try:
-        found: Value = json.loads(value, parse_constant=_not_finite)
+        found: Value = json.loads(value, parse_constant=_not_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return value
     return found
 
 
-def _not_finite(word: str) -> None:
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _not_finite(text)
+
+
+def _not_finite(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a finite number")

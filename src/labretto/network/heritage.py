@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from labretto.errors import BusyError, ForbiddenError, InvalidError, LabError, RefusedError
 from labretto.experiment.soe import decoded
+from labretto.experiment.values import may_be_text
 from labretto.instrument.codec import encode_json
 from labretto.instrument.describe import Action, Description
 from labretto.instrument.host import Host
@@ -80,9 +81,9 @@ def _route(host: Host, meant: str) -> Handler:
 
 
 async def _act(host: Host, action: Action, request: Request) -> Response:
-    parameters = _parameters(request, action)
-    asked = messages.Invoke(action.name, parameters, None, lease_of(request), request.headers.get("labretto-actor"))
     try:
+        parameters = _parameters(request, action)
+        asked = messages.Invoke(action.name, parameters, None, lease_of(request), request.headers.get("labretto-actor"))
         invocation = await messages.handle(host, asked)
     except BusyError as error:
         raise await _with_its_end(error, host) from None
@@ -118,8 +119,17 @@ def _parameters(request: Request, action: Action) -> dict[str, Any]:
             f"{request.url.path}: {', '.join(twice)} was given more than once.",
             way_out="Give a list as JSON text, such as loc=[5,5,5].",
         )
-    schemas = {name: parameter.schema for name, parameter in action.parameters.items()}
-    return {name: decoded(text, schemas.get(name, {})) for name, text in given}
+    return {name: _value(name, text, action) for name, text in given}
+
+
+def _value(name: str, text: str, action: Action) -> Any:
+    parameter = action.parameters.get(name)
+    if parameter is None or may_be_text(parameter.schema):
+        return text
+    value = decoded(text, parameter.schema)
+    if isinstance(value, str):  # a driver's validator would read "1e999" as a number
+        raise InvalidError(f"{action.name}: {name}={text[:80]!r} is not JSON text of what is wanted.")
+    return value
 
 
 async def _with_its_end(error: BusyError, host: Host) -> BusyError:
@@ -151,9 +161,11 @@ def _spelled(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         return _spelled_list(schema)
     unit = f" in {schema['unit']}" if schema.get("unit") else ""
-    low, high = (schema.get(word, schema.get(f"exclusive{word.capitalize()}")) for word in ("minimum", "maximum"))
-    limits = f" from {low:g}" * (low is not None) + f" up to {high:g}" * (high is not None)
+    limits = "".join(f" {word} {schema[key]:g}" for key, word in _LIMITS.items() if key in schema)
     return f"{schema.get('type', 'any value')}{unit}{limits}"
+
+
+_LIMITS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "up to", "exclusiveMaximum": "below"}
 
 
 def _spelled_list(schema: Mapping[str, Any]) -> str:

@@ -39,6 +39,9 @@ _HERE = b'"here"'
 _CHUNK = 64 * 1024
 """Bytes of finished text that are sent in one piece."""
 
+_TOLD = 5
+"""Faults that stand in the sentence of a refusal; `faults` has all of them."""
+
 _AT_ONCE = 100
 """Events that are folded before others get a turn: about a millisecond."""
 
@@ -51,7 +54,10 @@ def helao_routes(orchestrator: Orchestrator, data: GrowingData) -> APIRouter:
     async def add_experiment(
         experiment: Annotated[str, Query(description='JSON text: {"soe": [...], "params": {...}}')], actor: Actor = None
     ) -> Response:
-        row = await orchestrator.submit(Submission(read_experiment(experiment), who=actor))
+        try:
+            row = await orchestrator.submit(Submission(read_experiment(experiment), who=actor))
+        except InvalidError as error:
+            raise _with_faults_in_words(error) from error
         return answer(None, headers={RUN_HEADER: row.id, "Location": f"/api/runs/{row.id}"})
 
     @router.get("/getData")
@@ -79,6 +85,12 @@ def read_experiment(text: str) -> Mapping[str, Any]:
         what = "has no `soe`" if isinstance(body, dict) else "is no JSON object"
         raise InvalidError(f"The experiment {what}; nothing was submitted.", way_out=way_out)
     return body
+
+
+def _with_faults_in_words(error: InvalidError) -> InvalidError:
+    """A client of the original reads `detail` alone."""
+    more = [fault["detail"] for fault in error.faults if fault.get("detail") and fault["detail"] not in error.detail]
+    return InvalidError(" ".join([error.detail, *more[:_TOLD]]), way_out=error.way_out, **error.fields)
 
 
 async def _one_by_one(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
