@@ -9,12 +9,9 @@ import gc
 import sys
 
 from .parameters import gather
-from .port import MICROPYTHON, listen, readable, spawn, trace, wait
+from .port import MICROPYTHON, listen, readable, spawn, wait
 from .request import unquote
-from .response import HTTPException
 from .server import FULL, LIMITS, Connection
-
-_METHODS = (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")
 
 
 class Route:
@@ -172,40 +169,26 @@ class MicroFastApi:
         self.all.append(route)
 
     def prepare(self) -> None:
-        """Learns the parameters of all handlers and fills the tables; one that stays unknown is an error that names the cure."""
-        if self.table or self.patterns:
-            return
-        from .signature import learn
+        """Learns the parameters of all handlers, fills the tables, once; an error names the handler that stays unknown."""
+        if not self.table and not self.patterns:
+            from .signature import prepare
 
-        if self.docs:
-            self._document()
-        for preparation in self.preparations:
-            preparation()
-        for route in self.all:
-            if route.parameters is None:
-                learn(route)
-            route.needs = bool(route.parameters or route.raw or route.status != 200 or self.guards(route))
-            if "{" in route.path:
-                self.patterns.append(([_segment(part) for part in route.path[1:].split("/")], route))
-            else:
-                self.table.setdefault(route.method + b" " + route.path.encode(), route)
-        if MICROPYTHON:  # the reader has done its work; its memory is worth more
-            del sys.modules["microfastapi.signature"], sys.modules["microfastapi"].signature
-            gc.collect()
+            prepare(self)
+            if MICROPYTHON:  # the reader has done its work; its memory is worth more
+                del sys.modules["microfastapi.signature"], sys.modules["microfastapi"].signature
+                gc.collect()
 
-    def _document(self) -> None:
-        def openapi():
-            from .openapi import document
+    def openapi(self):
+        """The description of all routes."""
+        from .openapi import document
 
-            return document(self)
+        return document(self)
 
-        def docs():
-            from .openapi import page
+    def page(self):
+        """The documentation for people."""
+        from .openapi import page
 
-            return page()
-
-        self.add("GET", "/openapi.json", openapi, hidden=True)
-        self.add("GET", "/docs", docs, hidden=True)
+        return page()
 
     def guards(self, route: Route) -> bool:
         return bool(self.token) and (self.guard_reads or route.guarded or route.method != b"GET")
@@ -221,54 +204,35 @@ class MicroFastApi:
             other = path[:-1] if path[-1:] == b"/" else path + b"/"
             route = self.table.get(method + b" " + other)
             if not route:
-                raise self._no_route(path)
-        if method != b"GET" and b"\norigin:" in request.lower:
-            self._refuse_foreign(request)
-        if self.token and self.guards(route):
-            self._authorise(request)
-        return route
+                from .trouble import no_route
 
-    def _refuse_foreign(self, request) -> None:
-        """A page of another site, shown by a browser in this network, may not move anything here."""
-        if request.header("origin").split("//")[-1] != request.header("host"):
-            raise HTTPException(403, "a page from elsewhere may not ask this board to do something")
+                raise no_route(self, path)
+        if method != b"GET" and b"\norigin:" in request.lower:
+            from .trouble import refuse_foreign
+
+            refuse_foreign(request)
+        if self.token and self.guards(route):
+            from .trouble import authorise
+
+            authorise(self, request)
+        return route
 
     def _match(self, method: bytes, request):
         pieces = request.raw_path[1:].split(b"/")
         for pattern, route in self.patterns:
             if route.method == method:
-                parts = _fit(pattern, pieces)
+                parts = fit(pattern, pieces)
                 if parts is not None:
                     request.parts = parts
                     return route
         return None
 
-    def _no_route(self, path: bytes) -> HTTPException:
-        pieces = path[1:].split(b"/")
-        allowed = [method for method in _METHODS if method + b" " + path in self.table]
-        allowed += [route.method for pattern, route in self.patterns if _fit(pattern, pieces) is not None]
-        if allowed:
-            return HTTPException(405, headers={"Allow": b", ".join(allowed).decode()})
-        return HTTPException(404, "nothing is at this path; /docs lists what there is" if self.docs else "")
-
-    def _authorise(self, request) -> None:
-        """Compares the bearer token without stopping at the first difference, so that time tells nothing."""
-        given = request.header("authorization", "").encode()
-        wanted = b"Bearer " + self.token.encode()
-        difference = len(given) ^ len(wanted)
-        for at in range(len(wanted)):
-            difference |= wanted[at] ^ (given[at] if at < len(given) else 0)
-        if difference:
-            raise HTTPException(401, "send the header Authorization: Bearer <token>", {"WWW-Authenticate": "Bearer"})
-
     def report(self, error: BaseException) -> None:
         """Keeps the last faults for people; the loop goes on."""
+        from .trouble import report
+
         self.errors += 1
-        text = trace(error)[-400:]
-        self.log.append(text)
-        if len(self.log) > 8:
-            self.log.pop(0)
-        print(text)
+        report(self, error)
 
     # Serving
 
@@ -341,12 +305,9 @@ class MicroFastApi:
 
     def start(self) -> None:
         """Serves in a thread of its own; not on a board whose sockets hang on the second core."""
-        if sys.platform == "rp2":
-            raise RuntimeError(
-                "sockets on the second core of a Pico W hang (micropython#10386, #16779, #11977): "
-                "call app.run(), and give the measuring loop to app.worker(function)"
-            )
-        self.worker(self.run)
+        from .threads import start
+
+        start(self)
 
     def worker(self, function, *arguments) -> None:
         """Runs a function beside the server, on the second core where there is one; share data under `with app.lock`."""
@@ -363,14 +324,7 @@ class MicroFastApi:
         return self._lock
 
 
-def _segment(part: str):
-    """A word of a path as bytes, or the name of the parameter that stands there; `*name` takes all the rest."""
-    if part[:1] != "{":
-        return part.encode()
-    return "*" + part[1:-6] if part.endswith(":path}") else part[1:-1]
-
-
-def _fit(pattern: list, pieces: list) -> "dict | None":
+def fit(pattern: list, pieces: list) -> "dict | None":
     """The path parameters, if the pieces of a path fit a pattern."""
     if len(pattern) != len(pieces) and not (len(pieces) > len(pattern) and str(pattern[-1])[:1] == "*"):
         return None

@@ -13,10 +13,12 @@ import time
 from .clock import born, is_set, isoformat, new_id, now
 from .ledger import Ledger
 from .parameters import Parameter
+from .plain import plain
 from .port import pause, trace, wait
 from .request import unquote
-from .response import HTTPException, Response, encode, plain
+from .response import HTTPException, Response, encode
 from .stream import Events
+from .trouble import misfit
 
 _TITLES = {
     "InvalidError": "The request is not valid",
@@ -212,7 +214,7 @@ class Instrument:
             await self.ended.wait()
         return _outcome(entry)
 
-    def _accept(self, action: "Action", identity: str, parameters: dict, request) -> dict:
+    def _accept(self, action, identity: str, parameters: dict, request) -> dict:
         """Checks everything, remembers the invocation, and only then lets it begin."""
         wanted = {parameter.name: parameter for parameter in action.parameters}
         values, faults = _check(wanted, parameters, self.name + "." + action.name)
@@ -476,15 +478,17 @@ def _check(wanted: dict, given: dict, place: str) -> "tuple[dict, list]":
             if parameter.default is ...:
                 faults.append(("InvalidError", "%s needs the parameter %s." % (place, name)))
             continue
+        value = given[name]
         try:
-            value = values[name] = parameter.accept(given[name])
-        except (ValueError, TypeError):
-            faults.append(("InvalidError", "%s: %s=%r does not fit. %s." % (place, name, given[name], parameter.misfit()[1])))
-            continue
-        fault = parameter.fault(value)
-        if fault:
+            value = values[name] = parameter.accept(value)
+            if parameter.allows(value):
+                continue
             unit = " " + parameter.unit if parameter.unit else ""
-            faults.append(("LimitError", "%s: %s=%s%s is outside its limits. %s%s." % (place, name, value, unit, fault[1], unit)))
+            wrong = misfit(parameter, value)[1] + unit
+            faults.append(("LimitError", "%s: %s=%s%s is outside its limits. %s." % (place, name, value, unit, wrong)))
+        except (ValueError, TypeError):
+            wrong = misfit(parameter, value)[1]
+            faults.append(("InvalidError", "%s: %s=%r does not fit. %s." % (place, name, value, wrong)))
     return values, faults
 
 

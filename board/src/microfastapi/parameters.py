@@ -43,11 +43,13 @@ class Parameter:
         self.description = description
         self.where = where
         self.name = ""
+        self.plain = False  # no limits and no choices
 
     def settle(self) -> None:
         """Takes the type from the default where none was written: text where there is none either."""
         if self.kind is None:
             self.kind = str if self.default is ... or self.default is None else type(self.default)
+        self.plain = self.limits == (None, None, None, None) and not self.choices
 
     def take(self, text: str):
         """The value a text from a path or a query stands for; ValueError where it is none."""
@@ -83,29 +85,18 @@ class Parameter:
             return int(value)
         raise ValueError
 
-    def fault(self, value) -> "tuple[str, str] | None":
-        """Type and message of the limit that `value` is beyond, or None."""
+    def allows(self, value) -> bool:
+        """Whether a value of the right type is within the limits and among the choices."""
         if value is None:
-            return None
-        if self.choices and value not in self.choices:
-            return "literal_error", "Input should be " + " or ".join([repr(choice) for choice in self.choices])
+            return True
         ge, gt, le, lt = self.limits
-        if ge is not None and value < ge:
-            return "greater_than_equal", "Input should be greater than or equal to %s" % ge
-        if gt is not None and value <= gt:
-            return "greater_than", "Input should be greater than %s" % gt
-        if le is not None and value > le:
-            return "less_than_equal", "Input should be less than or equal to %s" % le
-        if lt is not None and value >= lt:
-            return "less_than", "Input should be less than %s" % lt
-        return None
-
-    def misfit(self) -> "tuple[str, str]":
-        kind = self.kind
-        if kind is dict or kind is list:
-            return ("dict_type", "Input should be an object") if kind is dict else ("list_type", "Input should be a list")
-        word = {int: "integer", float: "number", bool: "boolean", str: "string"}.get(kind, "value")
-        return word[:3] + "_parsing" if kind is int else word + "_parsing", "Input should be a valid " + word
+        return not (
+            (ge is not None and value < ge)
+            or (gt is not None and value <= gt)
+            or (le is not None and value > le)
+            or (lt is not None and value >= lt)
+            or (self.choices and value not in self.choices)
+        )
 
 
 def Query(kind=..., default=..., **facts):  # noqa: N802  FastAPI's spelling
@@ -135,38 +126,38 @@ def gather(parameters: list, request) -> dict:
         HTTPException: 422 with every fault.
     """
     values = {}
-    faults = None
+    misfits = None
     for parameter in parameters:
         where = parameter.where
         name = parameter.name
-        if where == "request":
+        if where == "query":
+            value = request.query.get(name, ...)
+        elif where == "path":
+            value = request.parts.get(name, ...)
+        elif where == "request":
             values[name] = request
             continue
-        if where == "content":
-            value = request.body if parameter.kind is bytes else request.json()
+        elif where == "content":
+            value = request.body if parameter.kind is bytes else request.json() if request.body else ...
         else:
-            value = (request.parts if where == "path" else request.query if where == "query" else request.fields()).get(name)
-        if value is None and (where != "body" or name not in request.fields()):
-            if parameter.default is not ...:
-                values[name] = parameter.default
-                continue
-            fault = ("missing", "Field required")
+            value = request.fields().get(name, ...)
+        if value is ...:
+            values[name] = parameter.default
+            fits = parameter.default is not ...
         else:
             try:
-                value = values[name] = parameter.take(value) if where in ("path", "query") else parameter.accept(value)
-                fault = parameter.fault(value)
+                found = values[name] = parameter.take(value) if where in ("path", "query") else parameter.accept(value)
+                fits = parameter.plain or parameter.allows(found)
             except (ValueError, OverflowError):
-                fault = parameter.misfit()
-        if fault:
-            faults = faults or []
-            faults.append({"type": fault[0], "loc": _place(where, name), "msg": fault[1], "input": value})
-    if faults:
-        raise HTTPException(422, faults)
+                fits = False
+        if not fits:
+            misfits = misfits or []
+            misfits.append((parameter, value))
+    if misfits:
+        from .trouble import faults
+
+        raise faults(misfits)
     return values
-
-
-def _place(where: str, name: str) -> list:
-    return ["body"] if where == "content" else [where, name]
 
 
 def read_json(body: bytes):
@@ -176,32 +167,10 @@ def read_json(body: bytes):
     """
     try:
         if body.count(b"{") != body.count(b"}") or body.count(b"[") != body.count(b"]") or b":}" in body:
-            _check_brackets(body)
+            from .trouble import check_brackets
+
+            check_brackets(body)
         return json.loads(body)
     except ValueError:  # a UnicodeError is one too
         raise HTTPException(422, [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": {}}])
 
-
-def _check_brackets(body: bytes) -> None:
-    """ValueError unless every bracket outside a text is closed and every key has its value."""
-    opened = []
-    quoted = escaped = False
-    before = 0
-    for byte in body:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif byte == 92:
-                escaped = True
-            elif byte == 34:
-                quoted = False
-        elif byte == 34:
-            quoted = True
-        elif byte in b"{[":
-            opened.append(byte + 2)
-        elif byte in b"}]" and (not opened or opened.pop() != byte or before == 58):
-            raise ValueError
-        if byte > 32:
-            before = byte
-    if opened or quoted:
-        raise ValueError

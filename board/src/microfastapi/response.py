@@ -1,32 +1,12 @@
 """What goes back to a client: results as JSON, `Response` for everything else, `HTTPException` for a refusal.
 
-Sending is done in `server`; files and event streams are made in `files` and `stream`.
+Sending is done in `server`; the words of a refusal are in `trouble`, files and event streams in `files` and `stream`.
 """
 
 import json
 
 from .port import NOT_FINITE
 
-_REASONS = {
-    200: "OK",
-    201: "Created",
-    202: "Accepted",
-    204: "No Content",
-    304: "Not Modified",
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    411: "Length Required",
-    413: "Content Too Large",
-    422: "Unprocessable Content",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
 _NAN, _INF = NOT_FINITE
 
 
@@ -45,13 +25,14 @@ class Response:
             content_type = content_type or "text/plain; charset=utf-8"
         self.body = body
         self.status = status
+        self.reason = ""
         self.headers = headers or {}
         self.content_type = content_type or "application/octet-stream"
         self.length = len(body) if isinstance(body, (bytes, bytearray)) else length
 
     def head(self, keep: bool) -> bytes:
         """Status line and headers."""
-        lines = ["HTTP/1.1 %d %s" % (self.status, _REASONS.get(self.status, ""))]
+        lines = ["HTTP/1.1 %d %s" % (self.status, "OK" if self.status == 200 else self.reason)]
         if self.status not in (204, 304):
             lines.append("Content-Type: " + self.content_type)
         if self.length is not None and self.status != 204:
@@ -76,13 +57,14 @@ class HTTPException(Exception):  # noqa: N818  FastAPI's spelling
         self.fields = fields
 
     def problem(self) -> dict:
-        title = _REASONS.get(self.status, "Error")
-        answer = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail or title}
-        answer.update(self.fields)
-        return answer
+        from .trouble import problem
+
+        return problem(self)
 
     def response(self) -> Response:
-        return Response(encode(self.problem()), self.status, self.headers, "application/problem+json")
+        from .trouble import response
+
+        return response(self)
 
 
 def encode(value) -> bytes:
@@ -96,24 +78,9 @@ def encode(value) -> bytes:
             return text.encode()
     except TypeError:
         pass
+    from .plain import plain
+
     return json.dumps(plain(value)).encode()
-
-
-def plain(value):
-    """The same value made of what JSON knows; TypeError where that cannot be."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, dict):
-        return {str(key): plain(value[key]) for key in value}
-    if isinstance(value, (bytes, bytearray)):
-        from binascii import b2a_base64
-
-        return b2a_base64(value).decode().strip()
-    if hasattr(value, "__iter__") or hasattr(value, "append") or isinstance(value, (tuple, set)):
-        return [plain(item) for item in value]
-    raise TypeError("no JSON for " + type(value).__name__)
 
 
 def respond(result) -> Response:

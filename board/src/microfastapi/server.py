@@ -22,7 +22,6 @@ _STREAM = const(4)
 _WAIT = const(5)  # for the end of an action, which goes on without the connection
 _HANDLE = const(6)  # in a handler; never closed by us
 _EAGAIN = const(11)
-_DRAIN = const(65536)
 
 LIMITS = (15, 5, 10, 10, 0, 0, 0)  # beats a connection may stay in each phase; 0 = as long as it likes
 _KEPT = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -59,7 +58,9 @@ class Connection:
                 end = buffer.find(b"\r\n\r\n", 0, have) if have else -1
                 while end < 0:
                     if have == len(buffer):
-                        yield from self.refuse(HTTPException(431, "the head is longer than %d bytes" % have))
+                        from .trouble import refuse
+
+                        yield from refuse(self, HTTPException(431, "the head is longer than %d bytes" % have))
                         return
                     count = sock.readinto(view[have:] if have else buffer)
                     if count is None:
@@ -126,10 +127,10 @@ class Connection:
                     response = error.response()
                 except GoneError:
                     return
-                except MemoryError as error:
+                except MemoryError:
                     head = lower = result = request = None
                     gc.collect()
-                    app.report(error)
+                    app.errors += 1  # no more words about it: they need memory
                     yield from self.send(FULL)
                     return
                 except Exception as error:
@@ -151,7 +152,9 @@ class Connection:
                         yield from self.send(memoryview(result)[sent:])
                 if not keep:
                     if left:
-                        yield from self.drain()
+                        from .trouble import drain
+
+                        yield from drain(self)
                     return
                 head = lower = line = result = request = response = None  # an idle connection holds its buffer only
                 self.phase = _IDLE
@@ -201,6 +204,16 @@ class Connection:
     def waits(self) -> None:
         """Says that this connection waits for an action and may be closed when a newcomer needs its place."""
         self.phase = _WAIT
+        self.since = self.app.beat
+
+    def streams(self) -> None:
+        """Says that an answer of unknown length is on its way."""
+        self.phase = _STREAM
+        self.since = self.app.beat
+
+    def drains(self) -> None:
+        """Says that only the rest of a refused request is read."""
+        self.phase = _BODY
         self.since = self.app.beat
 
     @coroutine
@@ -255,61 +268,16 @@ class Connection:
             self.phase = phase
 
     @coroutine
-    def send_piece(self, data):
-        """Sends one piece of a body that is made while it is sent."""
-        if isinstance(data, str):
-            data = data.encode()
-        if data:
-            yield from self.send(b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data)
-
-    @coroutine
     def reply(self, response, keep: bool, no_body: bool):
         yield from self.send(response.head(keep))
-        body = response.body
         if no_body or response.status in (204, 304):
             return
-        if isinstance(body, (bytes, bytearray)):
-            yield from self.send(body)
-            return
-        self.chunked = keep and response.length is None
-        self.phase = _STREAM
-        self.since = self.app.beat
-        try:
-            if callable(body):
-                yield from body(self.send_piece)
-            else:
-                for piece in body:
-                    yield from self.send_piece(piece)
-                    yield from pause()
-            if self.chunked:
-                yield from self.send(b"0\r\n\r\n")
-        except OSError:
-            raise
-        except Exception as error:
-            self.app.report(error)
-            raise OSError  # the client cannot be told any more: a body that breaks off is the message
-        finally:
-            if hasattr(body, "close"):
-                body.close()
+        if isinstance(response.body, (bytes, bytearray)):
+            yield from self.send(response.body)
+        else:
+            from .pour import pour
 
-    @coroutine
-    def refuse(self, error: HTTPException):
-        """Answers before the request has been read, and reads on so that the answer is not lost on the way."""
-        response = error.response()
-        yield from self.send(response.head(False) + response.body)
-        yield from self.drain()
-
-    @coroutine
-    def drain(self):
-        """Reads and forgets what a refused client still sends: closing on unread bytes would destroy our answer."""
-        self.phase = _BODY
-        self.since = self.app.beat
-        count = 0
-        try:
-            while count < _DRAIN:
-                count += yield from self.read(self.buffer)
-        except GoneError:
-            pass
+            yield from pour(self, response, keep and response.length is None)
 
 
 def keeps(lower: bytes, keep: bool) -> bool:

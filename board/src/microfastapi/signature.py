@@ -25,6 +25,32 @@ class Signature:
         self.name = ""
 
 
+def prepare(app) -> None:
+    """Learns the parameters of all handlers and fills the tables of an application."""
+    if app.docs:
+        app.add("GET", "/openapi.json", app.openapi, hidden=True)
+        app.add("GET", "/docs", app.page, hidden=True)
+    for preparation in app.preparations:
+        preparation()
+    for route in app.all:
+        if route.parameters is None:
+            learn(route)
+        for parameter in route.parameters:
+            parameter.settle()
+        route.needs = bool(route.parameters or route.raw or route.status != 200 or app.guards(route))
+        if "{" in route.path:
+            app.patterns.append(([_segment(part) for part in route.path[1:].split("/")], route))
+        else:
+            app.table.setdefault(route.method + b" " + route.path.encode(), route)
+
+
+def _segment(part: str):
+    """A word of a path as bytes, or the name of the parameter that stands there; `*name` takes all the rest."""
+    if part[:1] != "{":
+        return part.encode()
+    return "*" + part[1:-6] if part.endswith(":path}") else part[1:-1]
+
+
 def learn(route) -> None:
     """Fills in the parameters of a route."""
     path, typed = _split_path(route.path)

@@ -2,6 +2,21 @@
 
 import asyncio
 import os
+import socket
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on; MicroPython's sockets do not tell which one they were given."""
+    while True:
+        port = 10000 + int.from_bytes(os.urandom(2), "big") % 20000
+        sock = socket.socket()
+        try:
+            sock.bind(socket.getaddrinfo("127.0.0.1", port)[0][-1])
+            return port
+        except OSError:
+            pass
+        finally:
+            sock.close()
 
 
 class Served:
@@ -11,7 +26,7 @@ class Served:
         self.app = app
 
     async def __aenter__(self):
-        self.app.port = 20000 + int.from_bytes(os.urandom(2), "big") % 20000
+        self.app.port = free_port()
         self.task = asyncio.create_task(self.app.serve("127.0.0.1"))
         for _ in range(5):
             await asyncio.sleep(0)
