@@ -1,12 +1,14 @@
 """Experiments in Python: as durable as files, and never able to harm the hub."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from labretto.errors import InvalidError
+from labretto.orchestrator.journal import SqliteJournal
 
 from .conftest import Hub, Lab, World, tasks_left
 
@@ -228,6 +230,28 @@ async def test_an_experiment_that_asks_for_something_else_after_a_crash_is_stopp
         assert "rig.move(x=1)" in second.error(run)["detail"]
         assert "rig.move(x=2)" in second.error(run)["detail"]
         assert lab.world.done == ["move 1", "burn"]
+
+
+async def test_an_experiment_whose_run_another_hub_took_over_ends_here_whatever_it_catches(lab: Lab, world: World):
+    source = python("""
+while True:
+    try:
+        await run.step("rig", "burn")
+    except Exception:
+        pass
+""")
+    async with lab.hub() as hub:
+        run = await hub.submit(source, "test")
+        await world.comes_to_a_halt()
+        with contextlib.closing(SqliteJournal(lab.folder / "journal.db")) as other:
+            await other.append(run, 3, [("pausing", {"who": "another hub"})])
+        thread = next(thread for thread in threading.enumerate() if thread.name == f"experiment {run}")
+        world.go.set()
+        await asyncio.to_thread(thread.join, 20)
+
+        assert not thread.is_alive()
+        assert world.done == ["burn"]
+        assert len(hub.events(run)) == 4
 
 
 async def test_types_of_pythons_own_are_kept_as_they_are_sent(hub: Hub):

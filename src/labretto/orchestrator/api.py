@@ -78,7 +78,7 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
         state: Annotated[list[RunWord] | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
     ) -> Response:
         rows = orchestrator.journal.rows(state, limit=limit) if state else orchestrator.journal.newest(limit)
-        return answer([orchestrator.summary(row.id) for row in rows])
+        return answer([orchestrator.summary(row) for row in rows])
 
     @router.get("/{run}")
     async def show(run: str) -> Response:

@@ -233,10 +233,10 @@ class Orchestrator:
                 return run
         return None
 
-    def summary(self, run: str) -> dict[str, Any]:
+    def summary(self, run: str | RunRow) -> dict[str, Any]:
         """What a list shows of a run."""
-        row = self.journal.row(run).as_dict()
-        walker = self._walkers.get(run)
+        row = (self.journal.row(run) if isinstance(run, str) else run).as_dict()
+        walker = self._walkers.get(row["id"])
         return row | (walker.summary() if walker else {"question": None})
 
     def _look_again(self) -> None:

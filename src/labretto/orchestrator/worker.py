@@ -492,9 +492,13 @@ class Walker:
 
     async def _write(self, entries: Sequence[Entry], *, flush: bool = False) -> None:
         """`_append` for one who holds the lock."""
-        events = await self._until_written(
-            lambda: self._journal.append(self.state.id, self.state.number, entries, flush=flush)
-        )
+        try:
+            events = await self._until_written(
+                lambda: self._journal.append(self.state.id, self.state.number, entries, flush=flush)
+            )
+        except ConflictError:  # the run is another's now: no step of it may begin here
+            self.leave()
+            raise
         for event in events:
             flat = event.as_dict()
             self.state.apply(flat)
