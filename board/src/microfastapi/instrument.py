@@ -116,20 +116,29 @@ class Instrument:
 
     # Looking
 
-    def describe(self) -> dict:
-        """What the instrument offers, as data."""
-        return {
+    def describe(self) -> Response:
+        """What the instrument offers, as data; sent piece by piece, whatever the driver's size."""
+        return Response(self._pieces(), content_type="application/json")
+
+    def _pieces(self):
+        driver = type(self.driver)
+        words = {
             "name": self.name,
             "title": self.title,
             "description": self.description,
-            "driver": type(self.driver).__module__ + ":" + type(self.driver).__name__
-            if hasattr(type(self.driver), "__module__")
-            else type(self.driver).__name__,
+            "driver": getattr(driver, "__module__", "main") + ":" + driver.__name__,
             "stop": hasattr(self.driver, "stop"),
-            "attributes": {name: self.attributes[name].described() for name in self.attributes},
-            "actions": {name: self.actions[name].described() for name in self.actions},
             "links": {"events": self.prefix + "/events"},
         }
+        yield encode(words)[:-1]
+        for kind, offered in ((b"attributes", self.attributes), (b"actions", self.actions)):
+            yield b', "%s": {' % kind
+            comma = b""
+            for name in offered:
+                yield b"%s%s: %s" % (comma, encode(name), encode(offered[name].described()))
+                comma = b", "
+            yield b"}"
+        yield b"}"
 
     def health(self) -> dict:
         """Whether it works, what it is doing, and since when it remembers."""

@@ -22,6 +22,7 @@ _STREAM = const(4)
 _WAIT = const(5)  # for the end of an action, which goes on without the connection
 _HANDLE = const(6)  # in a handler; never closed by us
 _EAGAIN = const(11)
+_LARGE = const(600)
 
 LIMITS = (15, 5, 10, 10, 0, 0, 0)  # beats a connection may stay in each phase; 0 = as long as it likes
 _KEPT = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -87,7 +88,7 @@ class Connection:
                         if stop < 0:
                             raise HTTPException(400, "not a request of HTTP/1.1")
                         keep = False
-                    if b"\nconnection:" in lower:
+                    if b"\nconnection:" in lower and b"\nconnection: keep-alive\r" not in lower:
                         keep = keeps(lower, keep)
                     line = head[:stop]
                     route = app.table.get(line)
@@ -141,7 +142,11 @@ class Connection:
                 if response:
                     yield from self.reply(response, keep, request and request.method == b"HEAD")
                 else:
-                    result = (_KEPT if keep else _LAST) % (len(result), result)
+                    rest = b""
+                    if len(result) > _LARGE:  # a copy of it behind the head would be one too many
+                        rest = result
+                        result = b""
+                    result = (_KEPT if keep else _LAST) % (len(result) or len(rest), result)
                     try:
                         sent = sock.send(result)
                     except OSError as error:
@@ -150,13 +155,15 @@ class Connection:
                         sent = 0
                     if sent != len(result):
                         yield from self.send(memoryview(result)[sent:])
+                    if rest:
+                        yield from self.send(rest)
                 if not keep:
                     if left:
                         from .trouble import drain
 
                         yield from drain(self)
                     return
-                head = lower = line = result = request = response = None  # an idle connection holds its buffer only
+                head = lower = line = result = rest = request = response = None  # an idle connection holds its buffer only
                 self.phase = _IDLE
                 self.since = app.beat
                 have -= used
@@ -165,6 +172,8 @@ class Connection:
                     yield from pause()
                 else:
                     yield from readable(sock)
+        except MemoryError:
+            app.errors += 1
         except OSError:
             pass  # the client is gone; what it asked for has been done or not, and its next question will say
         finally:

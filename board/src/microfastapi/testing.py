@@ -7,6 +7,7 @@ Connections, deadlines and slow clients are not in it; for those, open a socket.
 """
 
 import asyncio
+import gc
 import json as codec
 
 from .server import Connection
@@ -38,7 +39,8 @@ class TestClient:
             lines.append("%s: %s" % (name, headers[name]))
         sock = _Memory("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         self.run(self._talk(sock))
-        return Reply(b"".join(sock.sent))
+        gc.collect()
+        return Reply(sock.sent)
 
     def get(self, path: str, **more) -> "Reply":
         return self.request("GET", path, **more)
@@ -76,8 +78,9 @@ class TestClient:
 class Reply:
     """What came back."""
 
-    def __init__(self, data: bytes):
-        head, _, self.content = data.partition(b"\r\n\r\n")
+    def __init__(self, pieces: list):
+        head, _, pieces[0] = pieces[0].partition(b"\r\n\r\n")  # a head is sent in one piece
+        self.content = b"".join(pieces)
         lines = head.decode().split("\r\n")
         self.status_code = int(lines[0].split(" ")[1])
         self.headers = {}
