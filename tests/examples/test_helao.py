@@ -424,6 +424,15 @@ def test_without_an_experiment_there_is_nothing_to_add(servers):
     assert requests.post(f"{servers.url('orchestrator')}/addExperiment", timeout=60).status_code == 422
 
 
+def test_an_experiment_too_long_for_an_address_may_come_as_the_body(servers):
+    experiment = move(4, 4, 4) | {"note": "x" * 1_000_000}
+
+    added = requests.post(f"{servers.url('orchestrator')}/addExperiment", json=experiment, timeout=60)
+
+    assert servers.done(added) == "succeeded"
+    assert servers.newest() == {"move_1": {"position": [4, 4, 4]}}
+
+
 def test_names_with_underscores_are_found_whole(servers):
     experiment: dict[str, Any] = {
         "soe": ["shaky_hand/read_back_1", "shaky_hand/read_back", "shaky_hand/read_back_12"],

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from labretto.catalog import codec as stored_codec
@@ -52,10 +52,14 @@ def helao_routes(orchestrator: Orchestrator, data: GrowingData) -> APIRouter:
 
     @router.post("/addExperiment")
     async def add_experiment(
-        experiment: Annotated[str, Query(description='JSON text: {"soe": [...], "params": {...}}')], actor: Actor = None
+        request: Request,
+        experiment: Annotated[str | None, Query(description='JSON text: {"soe": [...], "params": {...}}')] = None,
+        actor: Actor = None,
     ) -> Response:
+        # A long one may come as the body: servers end a connection whose address has some hundred thousand bytes.
+        text = await request.body() if experiment is None else experiment
         try:
-            row = await orchestrator.submit(Submission(read_experiment(experiment), who=actor))
+            row = await orchestrator.submit(Submission(read_experiment(text), who=actor))
         except InvalidError as error:
             raise _with_faults_in_words(error) from error
         return answer(None, headers={RUN_HEADER: row.id, "Location": f"/api/runs/{row.id}"})
@@ -69,7 +73,7 @@ def helao_routes(orchestrator: Orchestrator, data: GrowingData) -> APIRouter:
     return router
 
 
-def read_experiment(text: str) -> Mapping[str, Any]:
+def read_experiment(text: str | bytes) -> Mapping[str, Any]:
     """The object that `text` spells, if it has the form of the original's experiments.
 
     Raises:
