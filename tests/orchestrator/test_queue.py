@@ -11,6 +11,7 @@ from labretto.catalog.events import read_events
 from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
 from labretto.errors import ConflictError, InvalidError, NotFoundError, StorageError, UnreachableError
+from labretto.orchestrator import worker
 from labretto.orchestrator.queue import Submission
 
 from .conftest import Hub, Lab, World, do, steps, tasks_left
@@ -67,6 +68,22 @@ async def test_an_answered_run_waits_until_the_run_that_acts_has_ended_and_says_
         assert await hub.ended(other) == "succeeded"
         assert await hub.ended(run) == "succeeded"
         assert world.done == ["burn", "settle", "burn"]
+
+
+async def test_a_run_whose_instrument_does_not_come_back_gives_way(hub: Hub, lab: Lab, world: World, monkeypatch):
+    monkeypatch.setattr(worker, "GIVE_WAY_AFTER", 0.01)
+    run = await hub.submit(steps(do("burn"), do("move", x=1)))
+    await world.comes_to_a_halt()
+    await lab.unplug()
+    await hub.comes_to(run, "running", reason="rig does not answer")
+
+    other = await hub.does("async def other(run): run.save(y=1)", "other")
+
+    assert hub.orchestrator.summary(other)["state"] == "succeeded"
+    world.go.set()
+    await lab.plug_in()
+    assert await hub.ended(run) == "succeeded"
+    assert world.done == ["burn", "move 1"]
 
 
 async def test_a_queued_run_can_be_taken_out_and_leaves_a_record_that_says_so(hub: Hub, world: World):

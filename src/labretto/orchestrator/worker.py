@@ -45,6 +45,10 @@ ASK_AGAIN_AFTER = 0.2
 """Seconds until an instrument that somebody else uses, or whose disk is full, is asked again."""
 
 
+GIVE_WAY_AFTER = 10.0
+"""Seconds after which a run lets others act while its instrument does not come back."""
+
+
 class AbortedError(LabError):
     """A person ended the run."""
 
@@ -457,7 +461,19 @@ class Walker:
         await self.take_turn()
 
     async def _until_reachable(self, instrument: str, error: UnreachableError) -> None:
-        await self._held_up(f"{instrument} does not answer: {error.detail}", self._instruments.reachable(instrument))
+        await self._held_up(f"{instrument} does not answer: {error.detail}", self._reachable(instrument))
+        await self.take_turn()
+
+    async def _reachable(self, instrument: str) -> None:
+        """Return when it answers. A host that restarts is soon back; for one that does not the others do not wait."""
+        coming = asyncio.ensure_future(self._instruments.reachable(instrument))
+        try:
+            await asyncio.wait({coming}, timeout=GIVE_WAY_AFTER)
+            if not coming.done() and len(self._in_flight) <= 1:
+                self._turn.give_back()
+            await coming
+        finally:
+            coming.cancel()
 
     async def _held_up(self, reason: str, until: Coroutine[Any, Any, object]) -> None:
         """Wait for something outside, saying why.
