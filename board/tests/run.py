@@ -21,7 +21,7 @@ for place in sys.argv[1:]:
 
 def run(name: str) -> "tuple[int, int]":
     """Runs the tests of one module; answers how many passed and failed."""
-    from microfastapi.port import trace
+    from microfastapi.trouble import trace
 
     module = __import__(name)
     passed = failed = 0

@@ -14,26 +14,33 @@ from .request import unquote
 from .server import FULL, LIMITS, Connection
 
 
+_FACTS = ("status_code", "raw", "guarded", "hidden")
+
+
 class Route:
     """One operation: a method, a path, the function that answers, and what is known of its parameters."""
+
+    status_code = 200
+    raw = False  # the handler reads the body itself
+    guarded = False  # needs the token although it only reads
+    hidden = False  # is not in the documentation
+    parameters = None  # not learnt yet
+    summary = ""
+    needs = True  # more than a call without arguments
 
     def __init__(self, method: str, path: str, handler, spec: dict):
         self.method = method.encode()
         self.path = path
         self.written = path  # as it stands in the source
         self.handler = handler
-        self.status = spec.pop("status_code", 200)
-        self.raw = spec.pop("raw", False)  # the handler reads the body itself
-        self.guarded = spec.pop("guarded", False)  # needs the token although it only reads
-        self.hidden = spec.pop("hidden", False)  # is not in the documentation
+        for fact in _FACTS:
+            if fact in spec:
+                setattr(self, fact, spec.pop(fact))
         self.spec = spec
-        self.parameters = None  # not learnt yet
-        self.summary = ""
-        self.needs = True
 
     def call(self, request):
         result = self.handler(**gather(self.parameters, request)) if self.parameters else self.handler()
-        return result if self.status == 200 else (result, self.status)
+        return result if self.status_code == 200 else (result, self.status_code)
 
 
 class MicroFastApi:

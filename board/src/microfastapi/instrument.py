@@ -14,11 +14,11 @@ from .clock import born, is_set, isoformat, new_id, now
 from .ledger import Ledger
 from .parameters import Parameter
 from .plain import plain
-from .port import pause, trace, wait
+from .port import pause, wait
 from .request import unquote
 from .response import HTTPException, Response, encode
 from .stream import Events
-from .trouble import misfit
+from .trouble import misfit, trace
 
 _TITLES = {
     "InvalidError": "The request is not valid",

@@ -51,7 +51,7 @@ def operation(route, guarded: bool) -> dict:
     """One method of one path."""
     answer = {
         "summary": route.summary or getattr(route.handler, "__name__", route.path),
-        "responses": {str(route.status): {"description": "OK"}},
+        "responses": {str(route.status_code): {"description": "OK"}},
     }
     places = [parameter for parameter in route.parameters if parameter.where in ("path", "query")]
     if places:

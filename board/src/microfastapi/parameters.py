@@ -5,8 +5,6 @@ How a handler's parameters are learnt is decided in `signature`. All faults of a
 
 import json
 
-from .response import HTTPException
-
 
 class Parameter:
     """One parameter of a handler or of an action; also the value of an attribute and the result of an action.
@@ -18,6 +16,11 @@ class Parameter:
         unit: as in UCUM or as the laboratory writes it, for people and for the hub.
         choices: the values allowed.
     """
+
+    limits = (None, None, None, None)  # here once, not in each of them: a board's memory
+    unit = choices = description = where = None
+    name = ""
+    plain = False  # no limits and no choices
 
     def __init__(
         self,
@@ -37,13 +40,17 @@ class Parameter:
             kind, default = None, kind
         self.kind = kind if kind is not ... else None
         self.default = default
-        self.limits = (ge, gt, le, lt)
-        self.unit = unit
-        self.choices = choices
-        self.description = description
-        self.where = where
-        self.name = ""
-        self.plain = False  # no limits and no choices
+        limits = (ge, gt, le, lt)
+        if limits != self.limits:
+            self.limits = limits
+        if unit:
+            self.unit = unit
+        if choices:
+            self.choices = choices
+        if description:
+            self.description = description
+        if where:
+            self.where = where
 
     def settle(self) -> None:
         """Takes the type from the default where none was written: text where there is none either."""
@@ -172,5 +179,7 @@ def read_json(body: bytes):
             check_brackets(body)
         return json.loads(body)
     except ValueError:  # a UnicodeError is one too
-        raise HTTPException(422, [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": {}}])
+        from .trouble import no_json
+
+        raise no_json()
 

@@ -10,7 +10,6 @@ import sys
 MICROPYTHON = sys.implementation.name == "micropython"
 
 if MICROPYTHON:
-    import io
     import socket
     from asyncio import core
 
@@ -44,11 +43,6 @@ if MICROPYTHON:
     def wait(milliseconds: int):
         return core.sleep_ms(milliseconds)
 
-    def trace(error: BaseException) -> str:
-        text = io.StringIO()
-        sys.print_exception(error, text)
-        return text.getvalue()
-
     def listen(host: str, port: int, backlog: int):
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -67,7 +61,6 @@ else:
         pause,
         readable,
         spawn,
-        trace,
         wait,
         writable,
     )

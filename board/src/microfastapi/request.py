@@ -51,12 +51,9 @@ class Request:
     @property
     def headers(self) -> dict:
         """All headers, names in lower case."""
-        answer = {}
-        for line in self.head.decode().split("\r\n")[1:]:
-            name, colon, value = line.partition(":")
-            if colon:
-                answer[name.lower()] = value.strip()
-        return answer
+        from .trouble import headers
+
+        return headers(self.head)
 
     def json(self):
         """The body, read as JSON; 422 where it is none."""
@@ -67,8 +64,9 @@ class Request:
         if self._fields is None:
             fields = read_json(self.body) if self.body else {}
             if not isinstance(fields, dict):
-                message = "Input should be an object"
-                raise HTTPException(422, [{"type": "dict_type", "loc": ["body"], "msg": message, "input": fields}])
+                from .trouble import no_object
+
+                raise no_object(fields)
             self._fields = fields
         return self._fields
 

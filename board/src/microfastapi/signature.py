@@ -37,7 +37,7 @@ def prepare(app) -> None:
             learn(route)
         for parameter in route.parameters:
             parameter.settle()
-        route.needs = bool(route.parameters or route.raw or route.status != 200 or app.guards(route))
+        route.needs = bool(route.parameters or route.raw or route.status_code != 200 or app.guards(route))
         if "{" in route.path:
             app.patterns.append(([_segment(part) for part in route.path[1:].split("/")], route))
         else:

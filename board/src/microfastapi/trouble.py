@@ -1,6 +1,8 @@
 """What is needed only when a request is refused or goes wrong; a board loads it when that happens for the first time."""
 
-from .port import coroutine, trace
+import sys
+
+from .port import MICROPYTHON, coroutine
 from .response import HTTPException, Response, encode
 
 _METHODS = (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")
@@ -62,6 +64,19 @@ def refuse_foreign(request) -> None:
     """A page of another site, shown by a browser in this network, may not move anything here."""
     if request.header("origin").split("//")[-1] != request.header("host"):
         raise HTTPException(403, "a page from elsewhere may not ask this board to do something")
+
+
+def trace(error: BaseException) -> str:
+    """The traceback as text."""
+    if not MICROPYTHON:
+        from .desktop import trace as whole
+
+        return whole(error)
+    import io
+
+    text = io.StringIO()
+    sys.print_exception(error, text)
+    return text.getvalue()
 
 
 def report(app, error: BaseException) -> None:
@@ -130,6 +145,25 @@ def _wrong_type(kind) -> "tuple[str, str]":
         return "list_type", "Input should be a list"
     word = {int: "integer", float: "number", bool: "boolean", str: "string"}.get(kind, "value")
     return "int_parsing" if kind is int else word + "_parsing", "Input should be a valid " + word
+
+
+def headers(head: bytes) -> dict:
+    """All headers of a request, names in lower case."""
+    answer = {}
+    for line in head.decode().split("\r\n")[1:]:
+        name, colon, value = line.partition(":")
+        if colon:
+            answer[name.lower()] = value.strip()
+    return answer
+
+
+def no_object(fields) -> HTTPException:
+    told = {"type": "dict_type", "loc": ["body"], "msg": "Input should be an object", "input": fields}
+    return HTTPException(422, [told])
+
+
+def no_json() -> HTTPException:
+    return HTTPException(422, [{"type": "json_invalid", "loc": ["body"], "msg": "JSON decode error", "input": {}}])
 
 
 def check_brackets(body: bytes) -> None:
