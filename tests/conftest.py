@@ -78,6 +78,15 @@ PATIENCE = 30.0
 """Seconds after which a process that has not answered fails the test; two cores may be busy with other things."""
 
 
+class Process(subprocess.Popen[str]):
+    """One that a `with` does not wait for, whatever went wrong in it."""
+
+    def __exit__(self, *error: Any) -> None:
+        """Kill it if it still lives."""
+        self.kill()
+        super().__exit__(*error)
+
+
 class CommandLine:
     """`labretto` in processes of its own, all with one LABRETTO_HOME and one working folder."""
 
@@ -101,27 +110,22 @@ class CommandLine:
             timeout=patience,
         )
 
-    def start(self, *arguments: object, **more: Any) -> "subprocess.Popen[str]":
+    def start(self, *arguments: object, **more: Any) -> Process:
         """A command that goes on; what it writes to standard error is kept for `errors`."""
         with self._errors.open("a") as errors:
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors} | more
-            return subprocess.Popen(
-                self._command(arguments), env=self._environment({}), cwd=self.folder, text=True, **streams
-            )
+            return Process(self._command(arguments), env=self._environment({}), cwd=self.folder, text=True, **streams)
 
     @contextmanager
     def hub(self, *arguments: object) -> Iterator[str]:
         """The address of a hub (`labretto up ...`) that lives while the block runs, and then ends with status 0."""
         with self.start("up", *arguments) as process:
-            try:
-                assert process.stdout is not None
-                line = process.stdout.readline()
-                assert "http://" in line, self.errors()
-                yield line.split()[1]
-                process.send_signal(signal.SIGINT)
-                assert process.wait(PATIENCE) == 0, self.errors()
-            finally:
-                process.kill()
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert "http://" in line, self.errors()
+            yield line.split()[1]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE) == 0, self.errors()
 
     def errors(self) -> str:
         """What started commands have written to standard error."""
