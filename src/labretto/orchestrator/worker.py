@@ -281,7 +281,8 @@ class Walker:
         fresh: dict[str, Any] = {}
         while True:
             command = engine.next_step(self.state, ask)
-            if not isinstance(command, engine.Inquire):  # what is in flight is looked after, whatever people say
+            in_flight = isinstance(command, engine.Inquire)  # looked after, whatever people say
+            if not in_flight and (self._stands or self.state.word == "paused"):
                 await self._gate()
                 command = engine.next_step(self.state, ask)
             match command:
