@@ -72,7 +72,7 @@ def _route(host: Host, meant: str) -> Handler:
     action = host.description.actions.get(meant)
 
     async def respond(request: Request) -> Response:
-        _refuse_unasked(request)
+        refuse_unasked(request)
         if action is None:
             return encoded(request, {meant: (await host.read(meant)).value})
         return await _act(host, action, request)
@@ -94,7 +94,7 @@ async def _act(host: Host, action: Action, request: Request) -> Response:
     return invocation_response(request, invocation)
 
 
-def _refuse_unasked(request: Request) -> None:
+def refuse_unasked(request: Request) -> None:
     """Nothing moves because a browser looks ahead, asks for the head alone, or shows a page from elsewhere."""
     if request.method != "GET":
         raise UnderStatusError(RefusedError(f"{request.url.path} is asked with GET only."), 405)

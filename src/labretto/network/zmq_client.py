@@ -1,6 +1,6 @@
 """The client's end of an instrument on ZMQ.
 
-A `_Line` is one TCP connection. ZMQ would reconnect by itself and say nothing; here its monitor tells when the line
+A `Line` is one TCP connection. ZMQ would reconnect by itself and say nothing; here its monitor tells when the line
 breaks, everything that waits on it fails at once, and the next request makes a new line. So nothing that was given up
 is delivered later.
 """
@@ -52,7 +52,7 @@ class ZmqConnection:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._line: _Line | None = None
+        self._line: Line | None = None
         self._dialling = asyncio.Lock()
         self._events = _EventLine(self)
 
@@ -62,11 +62,11 @@ class ZmqConnection:
         line = self._line if self._line and not self._line.lost else await self.connect()
         return messages.decode_answer(await line.ask(data))
 
-    async def connect(self) -> _Line:
+    async def connect(self) -> Line:
         """The line that is there, or a new one."""
         async with self._dialling:
             if self._line is None or self._line.lost:
-                line = _Line(self.address)
+                line = Line(self.address)
                 await line.open()
                 self._line = line
             return self._line
@@ -86,7 +86,7 @@ class ZmqConnection:
             self._line.fail("the client closed the connection")
 
 
-class _Line:
+class Line:
     """One TCP connection: a DEALER and the monitor that watches it."""
 
     def __init__(self, address: str) -> None:
@@ -102,6 +102,12 @@ class _Line:
         self._socket = socket
 
     async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            UnreachableError: nobody answers there.
+            InvalidError: the address is none.
+        """
         try:
             self._socket.connect(self._address)
         except zmq.ZMQError as error:
@@ -117,6 +123,7 @@ class _Line:
             raise
 
     async def ask(self, data: bytes) -> bytes:
+        """What comes back for `data`; `UnreachableError` as soon as the line is lost."""
         number = next(self._numbers).to_bytes(8, "big")
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
@@ -187,7 +194,7 @@ class _EventLine:
             except LabError:
                 await asyncio.sleep(next(pauses))
 
-    async def _hear(self, line: _Line) -> None:
+    async def _hear(self, line: Line) -> None:
         """Subscribe to the host at the end of `line` until that is lost."""
         events = (await self._connection.ask(Describe())).get("links", {}).get("events")
         if events is None:
