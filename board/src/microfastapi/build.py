@@ -126,6 +126,7 @@ def _load(program: Path) -> ModuleType:
     simulated.install()
     MicroFastApi.run = lambda *_, **__: None  # type: ignore[method-assign]
     sys.path.insert(0, str(program.parent))
+    sys.argv = [str(program)]
     name = program.stem if program.stem != "main" else "main_of_the_board"
     spec = importlib.util.spec_from_file_location(name, program)
     if spec is None or spec.loader is None:
