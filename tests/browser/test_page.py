@@ -152,7 +152,7 @@ def test_a_submitted_experiment_draws_its_curves_saves_its_rows_and_leaves_a_rec
 
     page.get_by_role("link", name="Files of the record").click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="record.h5").click()
+        page.get_by_role("link", name="record.h5", exact=True).click()
     assert download.value.path().stat().st_size > 0
 
 

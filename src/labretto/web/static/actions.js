@@ -1,7 +1,7 @@
 // Actions: a form for each, generated from the description; what came of it is shown where it was asked.
 
 import { html } from "htm/preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { address, post, Problem } from "/static/api.js";
 import { fromTable } from "/static/curves.js";
 import { Field, faultsAtFields, initialText, meanings } from "/static/forms.js";
@@ -88,10 +88,14 @@ export function Failure({ problem }) {
   </div>`;
 }
 
+/** A measured table as a curve. */
+function Table({ value, columns, title }) {
+  const curves = useMemo(() => [fromTable(value, title)], [value, title]);
+  return html`<${Plot} curves=${curves} columns=${columns} title=${`Result of ${title}`} height=${260} />`;
+}
+
 function Result({ value, schema, stream, title }) {
-  if (stream && value && typeof value === "object") {
-    return html`<${Plot} curves=${[fromTable(value)]} columns=${stream} title=${`Result of ${title}`} label=${() => title} height=${260} />`;
-  }
+  if (stream && value && typeof value === "object") return html`<${Table} value=${value} columns=${stream} title=${title} />`;
   if (value && typeof value === "object" && !Array.isArray(value)) {
     const entries = Object.entries(value);
     return html`<dl class="result">${entries.map(([name, item]) => html`<div key=${name}><dt>${name}</dt><dd>${quantity(item, schema?.properties?.[name]?.unit)}</dd></div>`)}</dl>`;

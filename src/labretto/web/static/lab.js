@@ -17,7 +17,7 @@ export const readings = signal({});
 export const runs = signal({});
 /** Ids in the order in which they will be taken; null where the hub has not said. */
 export const order = signal(null);
-/** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, loaded, problem}. */
+/** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, lateRows, loaded, problem}. */
 export const details = signal({});
 /** The latched halt, or null. */
 export const halted = signal(null);
@@ -81,7 +81,7 @@ export function watch(id) {
   if (!isNew) return;
   dropped.forEach(forget);
   curves.watch(id);
-  setDetails(id, { steps: new Map(), rows: [], loaded: false, problem: null });
+  setDetails(id, { steps: new Map(), rows: [], lateRows: null, loaded: false, problem: null });
   fetchRun(id);
 }
 
@@ -109,10 +109,20 @@ async function fetchRun(id) {
   }
 }
 
-/** Rows that came while the others were asked for may be among them: the longer list is the truth. */
-export async function fetchRows(id) {
+async function fetchRows(id) {
+  const late = (details.value[id].lateRows = []);
   const rows = await get(address("records", id, "data")).catch(() => null); // no record before a run has begun
-  if (rows && details.value[id] && rows.length >= details.value[id].rows.length) setDetails(id, { rows });
+  const known = details.value[id];
+  if (known?.lateRows === late) setDetails(id, { rows: joined(rows ?? known.rows, late), lateRows: null });
+}
+
+/** Rows as they were asked for, and those that came meanwhile, of which the first may be among them. */
+function joined(rows, late) {
+  if (!late.length) return rows;
+  const [texts, came] = [rows.slice(-late.length).map((row) => JSON.stringify(row)), late.map((row) => JSON.stringify(row))];
+  let twice = texts.length;
+  while (twice > 0 && texts.slice(-twice).some((text, index) => text !== came[index])) twice--;
+  return [...rows, ...late.slice(twice)];
 }
 
 function fetchCurves(id) {
@@ -172,7 +182,7 @@ function noteStep(step) {
 function noteRow({ run, row }) {
   const known = details.value[run];
   if (!known) return;
-  known.rows.push(row);
+  (known.lateRows ?? known.rows).push(row);
   setDetails(run, {});
 }
 

@@ -8,7 +8,11 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { number, prefix, quantity, unitInPrint } from "/static/words.js";
 
+const NO_COLUMNS = {};
+const itself = (path) => path;
 const MOST_TRACES = 200;
+const MANY_POINTS = 50_000;
+const NEAR = 24; // px
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 const HUES = 12;
@@ -29,16 +33,16 @@ export function colour(index) {
  * @param {number} [props.revision] changes when a curve has grown
  * @param {boolean} [props.live] whether the last trace is being measured
  */
-export function Plot({ curves, title, columns = {}, label = (path) => path, revision = 0, live = false, height = 400 }) {
+export function Plot({ curves, title, columns = NO_COLUMNS, label = itself, revision = 0, live = false, height = 400 }) {
   const names = useMemo(() => [...new Set([...Object.keys(columns), ...curves.flatMap((curve) => curve.names)])], [curves, columns]);
   const [chosen, choose] = useState({ x: null, y: null });
   const axes = { x: names.includes(chosen.x) ? chosen.x : usualX(names), y: names.includes(chosen.y) ? chosen.y : usualY(names) };
   const [near, setNear] = useState(null);
   const [hidden, setHidden] = useState(() => new Set());
-  const shown = curves.slice(-MOST_TRACES).map((curve, index) => ({ curve, colour: colour(index + Math.max(0, curves.length - MOST_TRACES)), label: label(curve.path) }));
-  const visible = shown.filter((trace) => !hidden.has(trace.curve.path));
+  const shown = useMemo(() => tracesOf(curves, label), [curves, label, curves.length]);
+  const visible = useMemo(() => shown.filter((trace) => !hidden.has(trace.curve.path)), [shown, hidden]);
   const unit = (name) => columns[name]?.unit ?? curves.find((curve) => curve.units[name])?.units[name];
-  const picture = { traces: visible, x: axes.x, y: axes.y, unitX: unit(axes.x), unitY: unit(axes.y), live, near };
+  const picture = { traces: visible, x: axes.x, y: axes.y, unitX: unit(axes.x), unitY: unit(axes.y), live };
   const place = useCanvas(picture, { height, revision, title, onNear: setNear });
   const toggle = (path) => setHidden((before) => (before.has(path) ? new Set([...before].filter((each) => each !== path)) : new Set([...before, path])));
 
@@ -54,6 +58,12 @@ export function Plot({ curves, title, columns = {}, label = (path) => path, revi
       ${shown.length === 0 && html`<p class="plot-empty">No points yet.</p>`}
       <${Legend} traces=${shown} hidden=${hidden} onToggle=${toggle} live=${live} />
     </figure>`;
+}
+
+/** The newest curves, each with a colour that stays its own. */
+function tracesOf(curves, label) {
+  const first = Math.max(0, curves.length - MOST_TRACES);
+  return curves.slice(first).map((curve, index) => ({ curve, colour: colour(first + index), label: label(curve.path) }));
 }
 
 const usualX = (names) => names.find((name) => name === "potential") ?? names[0] ?? "";
@@ -84,7 +94,7 @@ function useCanvas(picture, { height, revision, title, onNear }) {
     drawing.current = made;
     return () => made.destroy();
   }, [height]);
-  useEffect(() => drawing.current.show(picture), [revision, picture.traces.length, picture.x, picture.y, picture.live, picture.traces, picture.unitY]);
+  useEffect(() => drawing.current.show(picture), [revision, picture.traces, picture.x, picture.y, picture.unitX, picture.unitY, picture.live]);
   useEffect(() => place.current.querySelector("canvas")?.setAttribute("aria-label", title), [title]);
   return place;
 }
@@ -100,6 +110,9 @@ class Drawing {
     const canvas = place.querySelector("canvas");
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", "Plot");
+    this.mark = this.plot.over.appendChild(document.createElement("i"));
+    this.mark.className = "mark";
+    this.mark.hidden = true;
     this.sizes = new ResizeObserver(() => this.resize(height));
     this.sizes.observe(place);
     this.recolour = () => this.plot.redraw(false, true);
@@ -204,12 +217,12 @@ class Drawing {
   /** The point nearest to the cursor, if one is near. */
   point() {
     const { left, top } = this.plot.cursor;
-    const found = left >= 0 ? nearest(this.picture, (v) => this.plot.valToPos(v, "x"), (v) => this.plot.valToPos(v, "y"), left, top) : null;
-    if (found?.index !== this.near?.index || found?.label !== this.near?.label) {
-      this.near = found;
-      this.onNear(found);
-      this.plot.redraw(false, false);
-    }
+    const found = left >= 0 ? nearest(this.picture, scaler(this.plot, "x", false), scaler(this.plot, "y", false), left, top) : null;
+    if (found?.index === this.near?.index && found?.label === this.near?.label) return;
+    this.near = found;
+    this.onNear(found);
+    this.mark.hidden = !found;
+    if (found) Object.assign(this.mark.style, { left: `${found.left}px`, top: `${found.top}px`, background: found.colour });
   }
 
   draw() {
@@ -229,21 +242,21 @@ class Drawing {
       if (newest) this.dot(colour, curve.column(x)?.at(-1), curve.column(y)?.at(-1), 4.5);
     });
     ctx.globalAlpha = 1;
-    if (this.near) this.dot(this.near.colour, this.near.x, this.near.y, 4);
     ctx.restore();
   }
 
-  /** A line through the points; those that fall on the pixel of the point before are left out. */
+  /** A line through the points; those too near to the point before to be seen are left out, the more the more there are. */
   path(xs, ys) {
     const path = new Path2D();
     if (!xs || !ys) return path;
     const [toX, toY] = [scaler(this.plot, "x"), scaler(this.plot, "y")];
+    const apart = Math.min(2, Math.max(0.5, xs.length / MANY_POINTS));
     let [lastX, lastY, drawing] = [NaN, NaN, false];
     for (let i = 0; i < xs.length; i++) {
       const [left, top] = [toX(xs[i]), toY(ys[i])];
       if (Number.isNaN(left) || Number.isNaN(top)) drawing = false;
       else if (!drawing) [drawing] = [true, path.moveTo(left, top)];
-      else if (Math.abs(left - lastX) >= 0.5 || Math.abs(top - lastY) >= 0.5) path.lineTo(left, top);
+      else if (Math.abs(left - lastX) >= apart || Math.abs(top - lastY) >= apart) path.lineTo(left, top);
       else continue;
       [lastX, lastY] = [left, top];
     }
@@ -259,10 +272,10 @@ class Drawing {
   }
 }
 
-/** valToPos of a linear scale without its cost per call. */
-function scaler(plot, key) {
+/** valToPos of a linear scale without its cost per call; in pixels of the canvas or of the page. */
+function scaler(plot, key, ofCanvas = true) {
   const [low, high] = [plot.scales[key].min, plot.scales[key].max];
-  const [begin, end] = [plot.valToPos(low, key, true), plot.valToPos(high, key, true)];
+  const [begin, end] = [plot.valToPos(low, key, ofCanvas), plot.valToPos(high, key, ofCanvas)];
   const slope = (end - begin) / (high - low);
   return (value) => begin + (value - low) * slope;
 }
@@ -271,9 +284,10 @@ function scaler(plot, key) {
 function rangeOf(traces, name) {
   let [low, high] = [Infinity, -Infinity];
   for (const { curve } of traces) {
-    for (const value of curve.column(name) ?? []) {
-      if (value < low) low = value;
-      if (value > high) high = value;
+    const values = curve.column(name) ?? [];
+    for (let i = 0; i < values.length; i++) {
+      if (values[i] < low) low = values[i];
+      if (values[i] > high) high = values[i];
     }
   }
   if (low > high) return [0, 1];
@@ -282,12 +296,15 @@ function rangeOf(traces, name) {
 }
 
 function nearest({ traces, x, y }, toLeft, toTop, left, top) {
-  let [best, found] = [24 * 24, null];
+  let [best, found] = [NEAR * NEAR, null];
   for (const { curve, colour, label } of traces) {
     const [xs, ys] = [curve.column(x), curve.column(y)];
     for (let i = 0; xs && ys && i < xs.length; i++) {
-      const distance = (toLeft(xs[i]) - left) ** 2 + (toTop(ys[i]) - top) ** 2;
-      if (distance < best) [best, found] = [distance, { x: xs[i], y: ys[i], index: i, colour, label }];
+      const [across, down] = [toLeft(xs[i]) - left, toTop(ys[i]) - top];
+      const distance = across * across + down * down;
+      if (!(distance < best)) continue;
+      best = distance;
+      found = { x: xs[i], y: ys[i], index: i, colour, label, left: left + across, top: top + down };
     }
   }
   return found;

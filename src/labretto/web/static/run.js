@@ -1,7 +1,7 @@
 // A run: how far it is, its steps, what it measures while it measures it, and the rows it saved.
 
 import { html } from "htm/preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { address } from "/static/api.js";
 import * as curves from "/static/curves.js";
 import { Failure } from "/static/actions.js";
@@ -69,10 +69,11 @@ function RunPlot({ run, height }) {
   const grown = useMemo(() => curves.ofRun(run.id), [run.id, revision]);
   const columns = useMemo(() => Object.assign({}, ...[...steps.values()].map((step) => columnsOf(step) ?? {})), [steps.size, run.id]);
   const labels = useMemo(() => labelsOf([...steps.values()]), [steps, known?.version]);
+  const label = useCallback((path) => labels.get(path) ?? path, [labels]);
   const live = grown.length > 0 && inFlight(steps.get(grown.at(-1).path));
   if (!grown.length && !Object.keys(columns).length) return html`<p class="quiet empty">${isOver(run) ? "This run drew no curves." : "No curves yet; they are drawn here while they are measured."}</p>`;
   return html`<${Plot} curves=${grown} columns=${columns} revision=${revision} live=${live} height=${height}
-    title=${`Curves of ${run.name || run.id}: ${grown.length}`} label=${(path) => labels.get(path) ?? path} />`;
+    title=${`Curves of ${run.name || run.id}: ${grown.length}`} label=${label} />`;
 }
 
 /** What tells the rounds of a sweep apart, by the path of each step: the parameters that are not the same in all. */
