@@ -217,12 +217,15 @@ def test_the_birth_of_a_ledger_is_its_own_and_stays(opened: Callable[[], Ledger]
     assert other.birth != birth
 
 
-def test_the_highest_lease_is_remembered_by_the_next_process(opened: Callable[[], Ledger]) -> None:
+def test_the_highest_lease_and_its_holder_are_remembered_by_the_next_process(opened: Callable[[], Ledger]) -> None:
     ledger = opened()
-    assert ledger.lease == 0
-    ledger.raise_lease(17)
-    assert ledger.lease == 17
-    assert opened().lease == 17
+    assert (ledger.lease, ledger.held) == (0, None)
+    ledger.keep_lease(17, {"holder": "Ada"})
+    assert (ledger.lease, ledger.held) == (17, {"holder": "Ada"})
+    again = opened()
+    assert (again.lease, again.held) == (17, {"holder": "Ada"})
+    again.keep_lease(17, None)
+    assert (opened().lease, opened().held) == (17, None)
 
 
 def test_the_same_id_cannot_begin_twice(opened: Callable[[], Ledger]) -> None:

@@ -340,6 +340,73 @@ async def test_a_lower_lease_number_is_refused(instrument: Instrument) -> None:
         await instrument.write("x", 2.0, lease=7)
 
 
+async def test_while_a_lease_is_held_nobody_else_acts_and_everybody_looks(instrument: Instrument, rig: Any) -> None:
+    lease = await instrument.take("run 7", 8)
+    assert (lease.number, lease.holder, lease.until) == (8, "run 7", None)
+
+    for number in (None, 7, 9):
+        with pytest.raises(LeaseError, match=r"run 7 has rig since .* \(lease 8\)") as refused:
+            await instrument.invoke("move", {"to": 1.0}, lease=number)
+        assert (refused.value.fields["holder"], refused.value.fields["highest"]) == ("run 7", 8)
+        with pytest.raises(LeaseError, match="setting x was refused"):
+            await instrument.write("x", 1.0, lease=number)
+
+    assert (await instrument.read("x")).status == "ok"
+    assert (await instrument.find(new_id())).state == "not arrived"
+    assert (await instrument.health())["lease"] == lease.as_dict()
+    assert await instrument.lease() == lease
+    assert (await instrument.stop())["stopped"] is True
+    assert (await instrument.invoke("move", {"to": 2.0}, lease=8)).state == "succeeded"
+    assert rig._moves == [2.0]
+
+
+async def test_a_lease_that_is_held_is_had_only_by_taking_it_over(instrument: Instrument) -> None:
+    first = await instrument.take("run 7")
+    with pytest.raises(LeaseError, match="it was not given to Ada Ångström"):
+        await instrument.take("Ada Ångström")
+
+    second = await instrument.take("Ada Ångström", over=True)
+
+    assert second.number > first.number
+    with pytest.raises(LeaseError, match="Ada Ångström has rig"):
+        await instrument.write("x", 1.0, lease=first.number)
+    with pytest.raises(LeaseError, match="cannot be given back"):
+        await instrument.give_back(first.number)
+    await instrument.give_back(second.number)
+    assert await instrument.lease() is None
+    assert (await instrument.write("x", 1.0)).value == 1.0
+    with pytest.raises(LeaseError, match="is over: number 2 acts here"):
+        await instrument.write("x", 1.0, lease=first.number)
+
+
+async def test_a_lease_ends_at_its_time_and_not_without_a_time_zone(instrument: Instrument) -> None:
+    lease = await instrument.take("Ada", until=datetime(2020, 1, 1, tzinfo=UTC))
+
+    assert lease.until == datetime(2020, 1, 1, tzinfo=UTC)
+    assert await instrument.lease() is None
+    with pytest.raises(InvalidError):
+        await instrument.take("Ada", until=datetime(2020, 1, 1))  # noqa: DTZ001 - what is refused
+    with pytest.raises(InvalidError):
+        await instrument.take("  ")
+
+
+async def test_who_listens_hears_who_has_an_instrument(instrument: Instrument) -> None:
+    heard: asyncio.Queue[tuple[Any, Any]] = asyncio.Queue()
+
+    def listener(topic: str, body: dict[str, Any]) -> None:
+        if topic == "lease":
+            heard.put_nowait((body["holder"], body["number"]))
+
+    instrument.listen(listener)
+    await instrument.hearing()
+    await instrument.take("Ada", 3)
+    await instrument.give_back(3)
+    await instrument.take("run 7", 4, until=now() + timedelta(milliseconds=50))
+
+    told = [await asyncio.wait_for(heard.get(), 5) for _ in range(4)]
+    assert told == [("Ada", 3), (None, None), ("run 7", 4), (None, None)]
+
+
 # Ending early ---------------------------------------------------------------------------------------------------------
 
 

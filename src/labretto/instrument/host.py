@@ -12,6 +12,7 @@ import logging
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from labretto.errors import (
@@ -19,7 +20,6 @@ from labretto.errors import (
     ConflictError,
     DriverError,
     LabError,
-    LeaseError,
     NoStopError,
     NotFoundError,
     UnreachableError,
@@ -29,6 +29,7 @@ from labretto.instrument.arguments import check_arguments, check_value
 from labretto.instrument.describe import Action, Description, Offer
 from labretto.instrument.execution import Execution
 from labretto.instrument.invocation import Invocation, check_id, new_id
+from labretto.instrument.leases import Lease, Leases, lease_as_dict
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.reading import Reading, isoformat, now
 from labretto.instrument.thread import DriverThread, driver_error
@@ -39,7 +40,8 @@ Listener = Callable[[str, dict[str, Any]], None]
 """Called in the front loop with a topic and a body; must not block.
 
 Topics: "invocation" (began, ended), "stream" (a row of a generator), "attribute" (a reading that says something new,
-with the name as "attribute"), "problem" (problem details of what the host cannot do now).
+with the name as "attribute"), "lease" (who has the instrument now; "holder" is None where nobody has), "problem"
+(problem details of what the host cannot do now).
 """
 
 STOP_WITHIN = 2.0
@@ -74,6 +76,7 @@ class Host:
     def __init__(self, make: Callable[[], object], offer: Offer, ledger: Ledger) -> None:
         self._offer = offer
         self._ledger = ledger
+        self._leases = Leases(offer.description.name, ledger)
         self._thread = DriverThread(offer.description.name, make, asynchronous=offer.asynchronous, at_end=ledger.close)
         self._running: dict[str, _Front] = {}
         self._last: dict[str, Reading] = {}
@@ -169,6 +172,7 @@ class Host:
         Raises:
             ConflictError: it is read-only.
             LimitError, InvalidError: the value does not fit; nothing was sent to the driver.
+            LeaseError: somebody else has the instrument, or a higher lease number was seen.
             BusyError: an exclusive action runs.
         """
         described = self._attribute(attribute)
@@ -178,7 +182,7 @@ class Host:
             self._offer.values[attribute], value, f"{self.description.name}.{attribute}", described.unit
         )
         self._refuse_if_closing()
-        self._check_lease(lease)
+        self._leases.check(lease, f"setting {attribute}")
         self._refuse_if_busy(f"setting {attribute}")
         place = f"{self.description.name}.{attribute}"
 
@@ -190,6 +194,36 @@ class Host:
             return self._read(attribute)
 
         return await self._thread.call(place, set_and_read)
+
+    # Leases -------------------------------------------------------------------------------------------------------
+
+    @property
+    def lease(self) -> Lease | None:
+        """Who alone may act now; None if everybody may."""
+        return self._leases.held
+
+    def take(
+        self, holder: str, number: int | None = None, *, until: datetime | None = None, over: bool = False
+    ) -> Lease:
+        """Let nobody but `holder` act; what runs goes on. See `Leases.take`."""
+        self._refuse_if_closing()
+        lease = self._leases.take(holder, number, until=until, over=over)
+        if until is not None:
+            self._front.call_later(max(0.0, (until - now()).total_seconds()), self._tell_lease)
+        self._tell_lease()
+        return lease
+
+    def give_back(self, number: int) -> None:
+        """Let everybody act again. See `Leases.give_back`."""
+        self._refuse_if_closing()
+        had = self._leases.held
+        self._leases.give_back(number)
+        if had is not None:
+            self._tell_lease()
+
+    def _tell_lease(self) -> None:
+        if not self._closing:
+            self._tell("lease", lease_as_dict(self.description.name, self._leases.held))
 
     # Actions ------------------------------------------------------------------------------------------------------
 
@@ -210,7 +244,7 @@ class Host:
             NotFoundError, InvalidError, LimitError: no such action, or parameters that do not fit.
             BusyError: another exclusive action runs; says which and since when.
             ConflictError: the id was used for something else.
-            LeaseError: a higher lease number was seen.
+            LeaseError: somebody else has the instrument, or a higher lease number was seen.
             StorageError: the ledger cannot be written; the driver was not called.
         """
         self._refuse_if_closing()
@@ -220,7 +254,7 @@ class Host:
             self._refuse_another(known, action, parameters)
             return await self._begun(identity) or known
         arguments = check_arguments(described, self._offer.arguments[action], parameters, self.description.name)
-        self._check_lease(lease)
+        self._leases.check(lease, f"{action}({_spelled(parameters)})")
         if described.exclusive:
             self._refuse_if_busy(action)
         name, time, effect = self.description.name, now(), described.effect
@@ -364,18 +398,6 @@ class Host:
                 action=other.action,
                 since=since,
             )
-
-    def _check_lease(self, lease: int | None) -> None:
-        if lease is None:
-            return
-        if lease < self._ledger.lease:
-            raise LeaseError(
-                f"Lease {lease} on {self.description.name} is over: number {self._ledger.lease} acts here.",
-                way_out="Take the instrument over again to get a higher number.",
-                highest=self._ledger.lease,
-            )
-        if lease > self._ledger.lease:
-            self._ledger.raise_lease(lease)
 
     def _action(self, name: str) -> Action:
         if name not in self.description.actions:

@@ -9,9 +9,10 @@ run again here.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -62,6 +63,7 @@ class Ledger:
         self.birth = self._remember("birth", new_id())
         self._remember("since", isoformat(now()))
         self.lease = int(self._remember("lease", "0"))
+        self.held: dict[str, Any] | None = json.loads(self._remember("held", "null"))
         self._interrupt_what_was_running()
         self._forget_the_oldest()
         self._since = datetime.fromisoformat(self._remember("since", ""))
@@ -112,11 +114,13 @@ class Ledger:
         old_enough = at is not None and at >= self._since.replace(microsecond=self._since.microsecond // 1000 * 1000)
         return "not arrived" if old_enough else "cannot tell"
 
-    def raise_lease(self, number: int) -> None:
-        """Keep the highest lease number seen."""
+    def keep_lease(self, highest: int, held: Mapping[str, Any] | None) -> None:
+        """Keep the highest lease number seen, and who holds the instrument under it (None: nobody); on the disk."""
+        told = json.dumps(held)
         with self._writing(flush=True):
-            self._connection.execute("UPDATE memory SET value = ? WHERE name = 'lease'", (str(number),))
-        self.lease = number
+            sql = "UPDATE memory SET value = CASE name WHEN 'lease' THEN ? ELSE ? END WHERE name IN ('lease', 'held')"
+            self._connection.execute(sql, (str(highest), told))
+        self.lease, self.held = highest, json.loads(told)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

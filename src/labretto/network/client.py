@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from labretto.errors import FailedError, InvalidError, UnreachableError
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Invocation, new_id
+from labretto.instrument.leases import Lease
 from labretto.instrument.reading import Reading
 from labretto.network.connection import Connection, Listener, back_off
 from labretto.network.messages import (
     Cancel,
     Describe,
     Find,
+    GiveBack,
     Health,
     Invoke,
     Read,
     ReadAll,
     Stop,
+    Take,
     Write,
 )
 
@@ -129,15 +133,34 @@ class Instrument:
         """Call the driver's `stop()` at once; answers `{"stopped", "seconds", "detail"}`."""
         return self._parsed(dict, await self._connection.ask(Stop()))
 
+    async def take(
+        self, holder: str, number: int | None = None, *, until: datetime | None = None, over: bool = False
+    ) -> Lease:
+        """Let nobody but `holder` act from now on; acts then need `lease=` with the number answered.
+
+        Raises:
+            LeaseError: somebody else has it (not with `over`), or the number is an old one.
+        """
+        return self._parsed(Lease.from_dict, await self._connection.ask(Take(holder, number, until, over)))
+
+    async def give_back(self, number: int) -> None:
+        """Let everybody act again. Raises `LeaseError` if somebody else has it by now."""
+        await self._connection.ask(GiveBack(number))
+
+    async def lease(self) -> Lease | None:
+        """Who alone may act now; None if everybody may."""
+        told = (await self.health()).get("lease")
+        return self._parsed(Lease.from_dict, told) if told else None
+
     async def health(self) -> dict[str, Any]:
-        """`{"status", "running", "ledger", "process"}` of the host."""
+        """`{"status", "running", "lease", "ledger", "process"}` of the host."""
         return self._parsed(dict, await self._connection.ask(Health()))
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(topic, body)` for what the host tells from now on, best effort; the answer ends that.
 
-        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute". It is called in this
-        event loop and must not block.
+        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute", "lease" (who has it now).
+        It is called in this event loop and must not block.
         """
         return self._connection.listen(listener)
 

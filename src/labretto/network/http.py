@@ -22,6 +22,7 @@ from starlette.responses import Response, StreamingResponse
 
 from labretto.errors import ConflictError, InvalidError, UnreachableError
 from labretto.instrument.host import Host
+from labretto.instrument.leases import lease_as_dict
 from labretto.network import messages
 from labretto.network.docs import offline_docs
 from labretto.network.http_client import open
@@ -32,6 +33,7 @@ from labretto.network.http_wire import (
     actor_of,
     answer_problems,
     answering,
+    asked_from,
     encoded,
     invocation_response,
     lease_of,
@@ -213,6 +215,7 @@ class _Routes:
             "/attributes": {"GET": self.read_all},
             "/health": {"GET": self.health},
             "/stop": {"POST": self.stop},
+            "/lease": {"GET": self.lease, "PUT": self.take, "DELETE": self.give_back},
             "/events": {"GET": self.listen},
             "/": {"GET": self.describe},
         }
@@ -260,6 +263,18 @@ class _Routes:
 
     async def stop(self, request: Request) -> Response:
         return encoded(request, await self._ask(messages.Stop()))
+
+    async def lease(self, request: Request) -> Response:
+        return encoded(request, lease_as_dict(self._host.description.name, self._host.lease))
+
+    async def take(self, request: Request) -> Response:
+        return encoded(request, await self._ask(asked_from(messages.Take, await parsed_body(request))))
+
+    async def give_back(self, request: Request) -> Response:
+        number = lease_of(request)
+        if number is None:
+            raise InvalidError("Which lease is given back?", way_out="Say its number in the header Labretto-Lease.")
+        return encoded(request, await self._ask(messages.GiveBack(number)))
 
     async def listen(self, request: Request) -> Response:
         if wants_msgpack(request):

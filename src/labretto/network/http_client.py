@@ -164,6 +164,12 @@ def as_http(request: messages.Request) -> _Asked:
             return _Asked("DELETE", _invocation_path(request))
         case messages.Stop():
             return _Asked("POST", "/stop")
+        case messages.Take():
+            until = request.until.isoformat() if request.until else None
+            words = {"holder": request.holder, "number": request.number, "until": until, "over": request.over}
+            return _Asked("PUT", "/lease", words)
+        case messages.GiveBack():
+            return _Asked("DELETE", "/lease", None, {"labretto-lease": str(request.number)})
         case messages.ReadAll():
             return _Asked("GET", "/attributes")
         case messages.Health():

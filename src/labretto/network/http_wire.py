@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
+import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -37,6 +38,7 @@ class UnderStatusError(Exception):
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+Asked = TypeVar("Asked", bound=messages.Request)
 
 
 def answering(handler: Handler) -> Handler:
@@ -135,6 +137,19 @@ def lease_of(request: Request) -> int | None:
         return int(text[:20])
     except ValueError:
         raise InvalidError(f"Labretto-Lease: {text[:80]!r} is not a whole number.") from None
+
+
+def asked_from(kind: type[Asked], body: Any) -> Asked:
+    """The request of this kind that a body describes.
+
+    Raises:
+        InvalidError: it does not; says what is missing or too much.
+    """
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        wanted = ", ".join(kind.__struct_fields__)
+        raise InvalidError(f"The body does not fit: {error}.", way_out=f"Send an object with {wanted}.") from error
 
 
 async def parsed_body(request: Request) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from labretto.errors import DriverError, InvalidError, LabError, NotFoundError, 
 from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import Invocation
+from labretto.instrument.leases import lease_as_dict
 from labretto.instrument.reading import Reading
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,23 @@ class Stop(Request, frozen=True):
     """Make safe, at once."""
 
 
+class Take(Request, frozen=True):
+    """Let nobody but the holder act from now on."""
+
+    holder: str
+    number: int | None = None
+    """Higher than all before; None: one more than the highest that the host has seen."""
+    until: datetime | None = None
+    over: bool = False
+    """Take it from whoever has it."""
+
+
+class GiveBack(Request, frozen=True):
+    """Let everybody act again."""
+
+    number: int
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """The value asked for, or the problem that stood against it."""
 
@@ -98,7 +117,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     problem: dict[str, Any] | None = None
 
 
-_REQUEST = codec.decoder(Describe | Health | ReadAll | Read | Write | Invoke | Find | Cancel | Stop)
+_REQUEST = codec.decoder(Describe | Health | ReadAll | Read | Write | Invoke | Find | Cancel | Stop | Take | GiveBack)
 _ANSWER = codec.decoder(Answer)
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 
@@ -132,6 +151,12 @@ async def handle(host: Host, request: Request, links: Links | None = None) -> An
             return host.cancel(request.identity).as_dict()
         case Stop():
             return await host.stop()
+        case Take():
+            taken = host.take(request.holder, request.number, until=_aware(request.until), over=request.over)
+            return lease_as_dict(host.description.name, taken)
+        case GiveBack():
+            host.give_back(request.number)
+            return lease_as_dict(host.description.name, host.lease)
         case _:
             raise InvalidError(f"A request of the kind {type(request).__name__} is not known here.")
 
@@ -183,9 +208,16 @@ def _health(host: Host) -> dict[str, Any]:
     return {
         "status": "busy" if running else "idle",
         "running": running[0].as_dict() if running else None,
+        "lease": host.lease.as_dict() if host.lease else None,
         "ledger": {"birth": host.ledger_birth},
         "process": os.getpid(),
     }
+
+
+def _aware(until: datetime | None) -> datetime | None:
+    if until is not None and until.tzinfo is None:
+        raise InvalidError(f"{until.isoformat()} does not say in which time zone.", way_out="Write it with a Z.")
+    return until
 
 
 def _sendable(reading: Reading) -> Reading:

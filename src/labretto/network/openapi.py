@@ -161,12 +161,20 @@ def _general_paths(description: Description) -> Document:
     cancel = _operation("Ask it to end", "", "cancel", {"$ref": "#/components/schemas/Invocation"}, status="202")
     listen = _operation("What happens, as server-sent events", "", "listen", {"type": "string"})
     listen["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+    lease = {"$ref": "#/components/schemas/Lease"}
+    take = _operation("Let nobody but the holder act", _TAKE, "take", lease) | _body(_TAKING, {"holder": "Ada"})
+    give_back = _operation("Let everybody act again", "", "give_back", lease) | {"parameters": [_LEASE]}
     paths: Document = {
         "/": {"get": _operation("What this instrument offers", "", "describe", anything)},
         "/health": {"get": _operation("How its host is", "", "health", anything)},
         "/attributes": {"get": _operation("Every attribute", "", "read_all", readings)},
         "/invocations/{id}": {"parameters": [_ID], "get": find, "delete": cancel},
         "/stop": {"post": stop},
+        "/lease": {
+            "get": _operation("Who alone may act now", "", "lease", lease),
+            "put": take,
+            "delete": give_back,
+        },
         "/events": {"get": listen},
     }
     return {path: _tagged(operations, "instrument") for path, operations in paths.items()}
@@ -183,7 +191,7 @@ _ID = {
 _LEASE = {
     "name": "Labretto-Lease",
     "in": "header",
-    "description": "Fencing number; one lower than the highest seen is refused.",
+    "description": "Number of your lease; another than the holder's, or one lower than the highest seen, is refused.",
     "schema": {"type": "integer", "minimum": 0},
 }
 _ACTOR = {"name": "Labretto-Actor", "in": "header", "description": "Who asks.", "schema": {"type": "string"}}
@@ -192,6 +200,20 @@ _PREFER = {
     "in": "header",
     "description": "`respond-async`: answer as soon as it has begun.",
     "schema": {"type": "string"},
+}
+_TAKE = (
+    "While it is held every act needs the header `Labretto-Lease` with its number; others are refused with 409. "
+    "Reading, finding, stopping and cancelling need none."
+)
+_TAKING: Schema = {
+    "type": "object",
+    "required": ["holder"],
+    "properties": {
+        "holder": {"type": "string"},
+        "number": {"type": ["integer", "null"], "description": "Higher than all before; none: one more."},
+        "until": _TIME,
+        "over": {"type": "boolean", "default": False, "description": "Take it from whoever has it."},
+    },
 }
 _STOPPED: Schema = {
     "type": "object",
@@ -230,6 +252,16 @@ _COMPONENTS: Document = {
             "error": {"anyOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
             "actor": {"type": ["string", "null"]},
             "progress": {"type": "number", "minimum": 0, "maximum": 1},
+        },
+    },
+    "Lease": {
+        "type": "object",
+        "properties": {
+            "instrument": {"type": "string"},
+            "number": {"type": ["integer", "null"]},
+            "holder": {"type": ["string", "null"]},
+            "since": _TIME,
+            "until": _TIME,
         },
     },
     "Problem": {
