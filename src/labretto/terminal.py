@@ -349,7 +349,7 @@ def _obey(instrument: BlockingInstrument, words: list[str], *, as_json: bool) ->
             reading = _member(instrument, description.attributes, attribute).set(value_of(value))
             _show(reading.as_dict() if as_json else repr(reading), as_json=as_json)
         case ["call", action, *arguments]:
-            _show(_member(instrument, description.actions, action)(**pairs(arguments)), as_json=as_json)
+            _show(_called(_member(instrument, description.actions, action), pairs(arguments)), as_json=as_json)
         case ["stop"]:
             _show(instrument.stop(), as_json=as_json)
         case _:
@@ -360,6 +360,13 @@ def _member(instrument: BlockingInstrument, known: Mapping[str, Any], name: str)
     if name not in known:
         raise NotFoundError(f"There is no {name!r}.", way_out=f"There are {', '.join(known) or 'none'}.")
     return getattr(instrument, name)
+
+
+def _called(action: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    try:
+        return action(**arguments)
+    except TypeError as error:  # as Python says it of any call: to a user it is no traceback
+        raise InvalidError(f"{error}.") from None
 
 
 def _show(value: Any, *, as_json: bool) -> None:
