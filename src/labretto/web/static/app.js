@@ -23,8 +23,16 @@ addEventListener("hashchange", () => {
 
 function parsed() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
-  const [, view = "", name = ""] = path.split("/").map(decodeURIComponent);
+  const [, view = "", name = ""] = path.split("/").map(decoded);
   return { view, name, query: new URLSearchParams(query) };
+}
+
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a hash that somebody typed
+  }
 }
 
 function Page() {

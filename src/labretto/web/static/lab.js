@@ -15,8 +15,6 @@ export const instruments = signal({});
 export const readings = signal({});
 /** run id → summary of the run. */
 export const runs = signal({});
-/** Ids in the order in which they will be taken; null where the hub has not said. */
-export const order = signal(null);
 /** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, lateRows, loaded, problem}. */
 export const details = signal({});
 /** The latched halt, or null. */
@@ -38,6 +36,8 @@ export const isOver = (run) => OVER.has(run?.state);
 /** Changes that came while everything is being asked for; null when nothing is. */
 let waiting = null;
 const TRY_AGAIN = 1000; // ms
+const MOST_RECENT = 50;
+const MOST_OPEN = 200;
 
 /** Runs that are watched, the latest looked at first; what a night of runs measured does not all stay in memory. */
 let watched = [];
@@ -47,18 +47,18 @@ const MOST_WATCHED = 6;
 export async function fetchAll() {
   waiting = [];
   try {
-    const [about, halt, list, recent] = await Promise.all([
+    const [about, halt, list, recent, open] = await Promise.all([
       get(address("lab")),
       get(address("halt")),
       get(address("instruments")),
-      get(`${address("runs")}?limit=50`),
+      get(`${address("runs")}?limit=${MOST_RECENT}`),
+      get(`${address("runs")}?limit=${MOST_OPEN}&state=running&state=waiting&state=paused&state=queued`),
     ]);
     batch(() => {
       lab.value = about ?? {};
       trouble.value = null;
       instruments.value = Object.fromEntries(list.map((each) => [each.name, { running: [], ...each }]));
-      runs.value = Object.fromEntries(recent.map((run) => [run.id, run]));
-      order.value = null;
+      runs.value = Object.fromEntries([...recent, ...open].map((run) => [run.id, run]));
       noteHalt(halt);
     });
     await Promise.all(Object.keys(details.value).map((id) => fetchRun(id)));
@@ -148,7 +148,6 @@ const TOPICS = {
   run: noteRun,
   step: noteStep,
   saved: noteRow,
-  queue: (body) => (order.value = body.order ?? null),
   instrument: noteInstrument,
   readings: (body) => (readings.value = { ...readings.value, [body.instrument]: body.readings }),
   invocation: noteInvocation,

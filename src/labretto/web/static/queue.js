@@ -3,7 +3,7 @@
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { address, post, Problem, remove } from "/static/api.js";
-import { details, forgetRun, isOver, noteRun, now, order, runs } from "/static/lab.js";
+import { details, forgetRun, isOver, noteRun, now, runs } from "/static/lab.js";
 import { clock, duration, secondsBetween, tone } from "/static/words.js";
 
 const SHOWN_ENDED = 6;
@@ -19,8 +19,7 @@ steps:
 /** Runs that are not over, in the order in which they will be taken. */
 export function openRuns() {
   const open = Object.values(runs.value).filter((run) => !isOver(run));
-  const place = new Map((order.value ?? []).map((id, index) => [id, index]));
-  const rank = (run) => (run.state === "queued" ? (place.get(run.id) ?? 1e9) : -1);
+  const rank = (run) => (run.state === "queued" ? (run.position ?? 0) : -1);
   return open.sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
 }
 

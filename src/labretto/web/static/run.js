@@ -113,7 +113,7 @@ function Step({ step }) {
   const error = typeof step.error === "string" ? { detail: step.error } : step.error;
   return html`<li class=${`step ${tone(state)}`}>
     <div class="step-line">
-      <i aria-hidden="true"></i><strong>${step.instrument}.${step.action.replace(/^attribute:/, "")}</strong>
+      <i aria-hidden="true"></i><strong>${nameOf(step)}</strong>
       <span class="quiet parameters">${parametersInLine(step.parameters)}</span>
       <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${step.origin === "adopted" || step.origin === "entered" ? ` (${step.origin})` : ""}</span>
       <span class="quiet took">${step.ended || seconds >= 1 ? duration(Math.max(0, seconds)) : ""}</span>
@@ -121,6 +121,12 @@ function Step({ step }) {
     <small class="quiet path">${step.path}</small>
     ${error && html`<p class="fault">${error.detail ?? plain(error)} ${error.way_out ?? ""}</p>`}
   </li>`;
+}
+
+/** `stage.move`; of a step that looks at an attribute or sets it, `read stage.x` or `set stage.x`. */
+function nameOf({ instrument, action }) {
+  const [, verb, attribute] = action.match(/^attribute:(get|set) (.*)$/) ?? [];
+  return attribute ? `${verb === "get" ? "read" : "set"} ${instrument}.${attribute}` : `${instrument}.${action}`;
 }
 
 /** Saved rows as a table; arrays are named, not printed. */
