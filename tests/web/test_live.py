@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import pytest
 import websockets
 
 from labretto.catalog.live import Changes
@@ -145,6 +146,31 @@ async def test_a_slow_viewer_costs_no_more_than_the_turns_that_are_kept() -> Non
         shown.cut()
 
     assert shown.kept_bytes <= live.KEPT_BYTES
+
+
+async def test_who_hears_nothing_is_told_that_nothing_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a page knows a silent hub from a dead connection."""
+    monkeypatch.setattr(live, "BEAT", 0.001)
+    changes = Changes()
+    frames = live.Live(changes).frames(None)
+
+    first, beat = await anext(frames), await anext(frames)
+
+    assert json.loads(beat) == json.loads(first) == {"sequence": changes.sequence, "changes": []}
+
+
+async def test_a_batch_that_cannot_be_encoded_ends_nothing(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with viewing(web) as socket:
+        viewer = Viewer(socket)
+        await viewer.text()
+        with monkeypatch.context() as patch:
+            patch.setattr(live, "_change", lambda *_: 1 / 0)
+            web.changes.publish("run", {"id": "1"})
+            assert (await viewer.text())["missed"]
+        web.changes.publish("run", {"id": "2"})
+        (change,) = await viewer.changes(1)
+
+    assert change["body"] == {"id": "2"}
 
 
 async def test_a_change_that_no_wire_carries_does_not_end_the_page(web: Web) -> None:

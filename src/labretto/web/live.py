@@ -137,7 +137,11 @@ class Live:
 
     async def _pump(self) -> None:
         while await self._changes.wait(self._place()) is not None:
-            self.cut()
+            try:
+                self.cut()
+            except Exception:
+                logger.exception("changes could not be shown; every viewer is told to ask again")
+                self._skip()
             await asyncio.sleep(TURN)
 
     async def _look_around(self) -> None:
@@ -162,9 +166,19 @@ class Live:
             self._turns.append(Turn(place, place, ()))
         while len(self._turns) > 1 and (len(self._turns) > KEPT_TURNS or self.kept_bytes > KEPT_BYTES):
             self._turns.popleft()
+        self._wake()
+        return self._place()
+
+    def _wake(self) -> None:
         turned, self._turned = self._turned, asyncio.Event()
         turned.set()
-        return self._place()
+
+    def _skip(self) -> None:
+        """Pass over what came since the last turn: whoever follows finds a gap."""
+        self._turns.clear()
+        now = self._changes.sequence
+        self._turns.append(Turn(now - 1, now, (_missed(now),)))
+        self._wake()
 
     def _greeting(self, after: int, place: int) -> list[Frame]:
         """The frames that bring a viewer from `after` to `place`; the first says where the stream is."""
