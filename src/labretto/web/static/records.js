@@ -74,6 +74,6 @@ function Files({ id, onClose }) {
     ${problem && html`<p class="fault" role="alert">${problem.message}</p>`}
     ${record && html`
       <ul class="files">${(record.files ?? []).map((file) => html`<li key=${file}><a href=${address("records", id, "files", file)} download="">${file}</a></li>`)}</ul>
-      <p class="quiet">In Python: <code>labretto.open_record("${id}").to_xarray()</code>${record.folder && html`<br />On this machine: <code>${record.folder}</code>`}</p>`}
+      ${record.folder && html`<p class="quiet">In Python, on the hub's machine: <code>labretto.open_record(pathlib.Path("${record.folder}")).to_xarray()</code></p>`}`}
   </section>`;
 }
