@@ -85,6 +85,18 @@ class LabInstrument(_Frozen):
     """Action → what repeating it would do."""
     units: dict[str, str] = {}
     """Attribute, or "action.parameter" → unit."""
+    descriptions: dict[str, str] = {}
+    """Attribute or action → what it is."""
+    measurement: str | None = None
+    """The attribute for which people come to the instrument; shown before the others."""
+    slow: frozenset[str] = frozenset()
+    """Attributes that are read only when somebody asks for them by name."""
+    poll: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """Attribute → seconds between two looks at it."""
+    safe: dict[str, Any] = {}
+    """Attribute → value that `stop()` sets, for a driver without a `stop` of its own."""
+    overlay: Path | None = None
+    """A file with the keys of `SIDE`, for a driver that is used in many labs; what stands here comes before it."""
     compat: dict[str, str] = {}
     """Old route → attribute or action."""
 

@@ -22,7 +22,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from types import FunctionType
 from typing import Any, get_args, get_origin
 
@@ -32,6 +32,13 @@ from pydantic import TypeAdapter
 from labretto.errors import InvalidError
 from labretto.instrument import codec
 from labretto.instrument.invocation import Effect
+from labretto.instrument.overlay import (
+    Overlay as Overlay,
+    actions_as_said,
+    attributes_as_said,
+    check_overlay,
+    safe_state,
+)
 from labretto.instrument.schema import Schema, adapter_of, both, columns_of, hints, own_hints, schema_of
 
 Function = typing.TypeVar("Function", bound=Callable[..., Any])
@@ -60,20 +67,6 @@ def concurrent(function: Function) -> Function:
 
 
 @dataclass(frozen=True)
-class Overlay:
-    """What the lab says about a driver that its class does not: the side table of an instrument in `lab.toml`."""
-
-    hidden: frozenset[str] = frozenset()
-    """Names that are not offered."""
-    effects: Mapping[str, Effect] = field(default_factory=dict)
-    """Action → effect."""
-    units: Mapping[str, str] = field(default_factory=dict)
-    """Attribute, or "action.parameter" → unit."""
-    concurrent: frozenset[str] = frozenset()
-    """Actions that may run while another runs."""
-
-
-@dataclass(frozen=True)
 class Attribute:
     """A named value of an instrument."""
 
@@ -82,6 +75,12 @@ class Attribute:
     """JSON Schema of the value, with "unit"."""
     description: str = ""
     writable: bool = False
+    measurement: bool = False
+    """People come to the instrument for this one."""
+    slow: bool = False
+    """Read only when somebody asks for it by name, not with all the others."""
+    poll: float | None = None
+    """Seconds for which a reading is good enough for who looks at all attributes; None: each time it is read anew."""
 
     @property
     def unit(self) -> str | None:
@@ -134,10 +133,7 @@ class Description:
             "description": self.description,
             "driver": self.driver,
             "stop": self.stop,
-            "attributes": {
-                a.name: {"description": a.description, "schema": a.schema, "writable": a.writable}
-                for a in self.attributes.values()
-            },
+            "attributes": {a.name: _attribute_as_dict(a) for a in self.attributes.values()},
             "actions": {a.name: _action_as_dict(a) for a in self.actions.values()},
         }
 
@@ -151,6 +147,11 @@ class Description:
         }
         words = {key: body[key] for key in ("name", "title", "description", "driver", "stop")}
         return cls(**words, attributes=attributes, actions=actions)
+
+
+def _attribute_as_dict(attribute: Attribute) -> dict[str, Any]:
+    said = {word: getattr(attribute, word) for word in ("measurement", "slow", "poll") if getattr(attribute, word)}
+    return {"description": attribute.description, "schema": attribute.schema, "writable": attribute.writable} | said
 
 
 def _action_as_dict(action: Action) -> dict[str, Any]:
@@ -176,6 +177,14 @@ class Offer:
     """Writable attribute → validator."""
     asynchronous: bool = False
     """The class has coroutines of its own, so its other methods may count on a running loop too."""
+    safe: Mapping[str, Any] = field(default_factory=dict)
+    """Attribute → value that makes safe a driver without a `stop`."""
+    complete: Callable[[object], Offer] | None = None
+    """For a driver that is known only once it is made: called with it, in its thread, for what it offers."""
+
+    def completed_by(self, complete: Callable[[object], Offer]) -> Offer:
+        """What is known of the class, until the driver is made."""
+        return replace(self, complete=complete)
 
 
 def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offer:
@@ -200,17 +209,19 @@ def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offe
             values |= {member: validator} if validator else {}
         elif inspect.isfunction(value) and member not in _RESERVED:
             actions[member], arguments[member] = _action(driver, member, value, overlay)
-    _check_overlay(driver, overlay, attributes, actions)
+    check_overlay(driver, overlay, attributes, actions)
+    has_stop = "stop" not in overlay.hidden and callable(inspect.getattr_static(driver, "stop", None))
+    safe = safe_state(overlay, values, driver, has_stop=has_stop)
     description = Description(
         name=name,
         title=driver.__name__,
         description=_documentation(driver),
         driver=f"{driver.__module__}:{driver.__qualname__}",
-        attributes=attributes,
-        actions=actions,
-        stop=callable(inspect.getattr_static(driver, "stop", None)),
+        attributes=attributes_as_said(overlay, attributes),
+        actions=actions_as_said(overlay, actions),
+        stop=has_stop or bool(safe),
     )
-    return Offer(description, arguments, values, asynchronous=any(map(_is_asynchronous, members.values())))
+    return Offer(description, arguments, values, any(map(_is_asynchronous, members.values())), safe)
 
 
 def _documentation(driver: type) -> str:
@@ -233,35 +244,6 @@ def _public_members(driver: type, hidden: frozenset[str]) -> dict[str, Any]:
     return members
 
 
-def _check_overlay(
-    driver: type, overlay: Overlay, attributes: Mapping[str, Attribute], actions: Mapping[str, Action]
-) -> None:
-    """A misspelled name in the side table must not pass in silence: a limit or an effect would be missing."""
-    parameters = {f"{action.name}.{name}" for action in actions.values() for name in action.parameters}
-    known = {
-        "effects": set(actions),
-        "concurrent": set(actions),
-        "units": set(attributes) | parameters,
-        "hidden": {name for cls in driver.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))},
-    }
-    faults = [
-        {"detail": f"{driver.__name__} has no {named!r}, which `{word}` names.", "way_out": _such_as(names)}
-        for word, names in known.items()
-        for named in sorted(set(getattr(overlay, word)) - names)
-    ]
-    faults += [
-        {"detail": f"The effect {kind!r} of {action} is not known.", "way_out": _such_as(_EFFECTS)}
-        for action, kind in overlay.effects.items()
-        if kind not in _EFFECTS
-    ]
-    if faults:
-        raise InvalidError(f"What is said about {driver.__name__} does not fit it.", faults=faults)
-
-
-def _such_as(names: Iterable[str]) -> str:
-    return f"It can be {', '.join(sorted(name for name in names if not name.startswith('_'))) or 'nothing'}."
-
-
 def _with_unit(schema: Schema, unit: str | None) -> Schema:
     return schema | ({"unit": unit} if unit else {})
 
@@ -278,7 +260,8 @@ def _attribute(
         annotation = _written(setter, driver, place, annotation)
         schema |= schema_of(annotation, place)
     schema = _with_unit(schema, overlay.units.get(member))
-    attribute = Attribute(member, schema, inspect.getdoc(value) or "", writable=setter is not None)
+    slow = getattr(getter, "__labretto_slow__", False)
+    attribute = Attribute(member, schema, inspect.getdoc(value) or "", writable=setter is not None, slow=slow)
     return attribute, adapter_of(annotation, place) if setter else None
 
 

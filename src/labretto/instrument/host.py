@@ -8,6 +8,7 @@ What is promised of an action is in `labretto.instrument.ledger`; no socket is k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import reprlib
 from collections.abc import Callable, Mapping
@@ -98,11 +99,33 @@ class Host:
         self._front = asyncio.get_running_loop()
         try:
             await self._thread.open()
+            await self._complete()
         except BaseException:
             await self.close()
             raise
         self._thread.soon(self._look_at_all)
         return self
+
+    async def _complete(self) -> None:
+        """Ask a driver that is known only once it is made what it offers.
+
+        Raises:
+            InvalidError: what is said about it does not fit it.
+        """
+        complete = self._offer.complete
+        if complete is None:
+            return
+
+        def completed() -> Offer | LabError:
+            try:
+                return complete(self._thread.driver)
+            except LabError as error:  # of ours and not the driver's: not to be wrapped as what a driver raised
+                return error
+
+        offer = await self._thread.call(self.description.name, completed)
+        if isinstance(offer, LabError):
+            raise offer
+        self._offer = offer
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -163,8 +186,11 @@ class Host:
         return await self._thread.call(f"{self.description.name}.{attribute}", lambda: self._read(attribute))
 
     async def read_all(self) -> dict[str, Reading]:
-        """Every attribute; one that cannot be read has the status "error" and the driver's text."""
-        return {name: await self._read_or_error(name) for name in self.description.attributes}
+        """Every attribute; one that cannot be read has the status "error" and the driver's text.
+
+        One that is slow, or was read within its `poll` seconds, is answered from memory.
+        """
+        return {name: self._recent(name) or await self._read_or_error(name) for name in self.description.attributes}
 
     async def write(self, attribute: str, value: Any, *, lease: int | None = None) -> Reading:
         """Set `attribute`, then read it back.
@@ -337,7 +363,8 @@ class Host:
         for front in self._running.values():
             front.execution.ended_by("stop")
         began = self._front.time()
-        detail = await self._thread.stop(STOP_WITHIN, blocked=self._blocked())
+        safe: dict[str, Any] = {"make_safe": self._set_safe} if self._offer.safe else {}
+        detail = await self._thread.stop(STOP_WITHIN, blocked=self._blocked(), **safe)
         for front in self._running.values():
             self._thread.soon(front.execution.cancel)
         return {"stopped": detail is None, "seconds": round(self._front.time() - began, 6), "detail": detail}
@@ -433,8 +460,9 @@ class Host:
 
     def _look_at_all(self) -> None:
         """The first look at each attribute: a value that cannot be read is no reason not to offer the instrument."""
-        for name in self.description.attributes:
-            self._read_or_note(name)
+        for name, attribute in self.description.attributes.items():
+            if not attribute.slow:
+                self._read_or_note(name)
 
     def _refresh(self) -> None:
         """Read what was asked for while the driver was busy; between two rows there is an opportunity."""
@@ -474,6 +502,21 @@ class Host:
             return await self.read(attribute)
         except LabError as error:
             return Reading(None, self._unit(attribute), now(), "error", error.detail)
+
+    def _recent(self, attribute: str) -> Reading | None:
+        """The last reading, where that is good enough for who looks at all."""
+        described, last = self.description.attributes[attribute], self._last.get(attribute)
+        if described.slow:
+            asked = "read only when it is asked for by its name"
+            return last or Reading(None, described.unit, now(), "stale", asked)
+        fresh = last and described.poll and (now() - last.time).total_seconds() < described.poll
+        return last if fresh else None
+
+    def _set_safe(self, driver: object) -> None:
+        """Everything that can be made safe is, also after something that could not be."""
+        with contextlib.ExitStack() as stack:
+            for name, value in reversed([*self._offer.safe.items()]):
+                stack.callback(setattr, driver, name, value)
 
     def _stale(self, attribute: str) -> Reading:
         self._wanted.add(attribute)

@@ -130,16 +130,19 @@ class DriverThread:
         self._beside.append(thread)
         thread.start()
 
-    async def stop(self, within: float, *, blocked: bool) -> str | None:
+    async def stop(
+        self, within: float, *, blocked: bool, make_safe: Callable[[Any], Any] = lambda driver: driver.stop()
+    ) -> str | None:
         """Call the driver's `stop()` at once, in a fresh thread; answer None, or why it cannot be said to have stopped.
 
-        A `stop()` that is a coroutine runs where the driver's other coroutines run, unless that thread is `blocked`.
+        `make_safe` is what to call instead with a driver that has no `stop`. A `stop()` that is a coroutine runs where
+        the driver's other coroutines run, unless that thread is `blocked`.
         """
         finished: asyncio.Future[str | None] = self._front.create_future()
 
         def run() -> None:
             try:
-                waited = self.driver.stop()  # type: ignore[attr-defined]
+                waited = make_safe(self.driver)
                 if inspect.isawaitable(waited):
                     self._wait_for(waited, blocked=blocked)
             except BaseException as error:  # noqa: BLE001 - a driver may raise anything; it is told to the caller

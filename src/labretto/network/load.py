@@ -45,7 +45,7 @@ def load_driver(text: str, search_path: Iterable[Path] = ()) -> type:
     return found
 
 
-def maker(driver: type, settings: Mapping[str, Any], name: str) -> Callable[[], object]:
+def maker(driver: Callable[..., object], settings: Mapping[str, Any], name: str) -> Callable[[], object]:
     """What makes the driver with `settings` as its constructor's arguments.
 
     Raises:
@@ -105,14 +105,15 @@ def _member(owner: Any, name: str, text: str) -> Any:
         raise NotFoundError(f"{text}: {where} has no class {name!r}.", way_out=did_you_mean(name, classes)) from None
 
 
-def _signature(driver: type) -> str:
+def _signature(driver: Callable[..., object]) -> str:
     parameters = [str(parameter) for parameter in inspect.signature(driver).parameters.values()]
     return f"It takes {', '.join(parameters)}." if parameters else "It takes no arguments."
 
 
-def _hints(driver: type) -> dict[str, Any]:
+def _hints(driver: Callable[..., object]) -> dict[str, Any]:
+    called = inspect.getattr_static(driver, "__init__") if isinstance(driver, type) else driver
     try:
-        return typing.get_type_hints(inspect.getattr_static(driver, "__init__"), include_extras=True)
+        return typing.get_type_hints(called, include_extras=True)
     except (NameError, TypeError, AttributeError):
         return {}  # what cannot be resolved is the constructor's own business
 

@@ -18,14 +18,16 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from labretto.errors import LabError
-from labretto.instrument.describe import Offer, Overlay, describe
+from labretto.instrument.adopt import adopt, arguments, constructor
+from labretto.instrument.describe import Offer
 from labretto.instrument.host import Host
 from labretto.instrument.ledger import Ledger
+from labretto.instrument.overlay import Overlay
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument, alone_folder, check_name
 from labretto.network.directory import HostFile, remove_file, write_file
@@ -107,7 +109,7 @@ def order_in_lab(lab: Lab, name: str, **more: Any) -> Order:
 
 def overlay(instrument: LabInstrument) -> Overlay:
     """What lab.toml says about the driver that its class does not."""
-    return Overlay(instrument.hidden, instrument.effects, instrument.units, instrument.concurrent)
+    return Overlay(**{word.name: getattr(instrument, word.name) for word in fields(Overlay)})
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,12 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
 def _driver(order: Order, driver: object) -> tuple[Callable[[], object], Offer]:
     """What makes the driver, and what it offers."""
     name, settings = order.instrument.name, order.instrument.settings
+    said = overlay(order.instrument)
     if driver is not None and not isinstance(driver, type):
-        return lambda: driver, describe(type(driver), name=name, overlay=overlay(order.instrument))
+        return adopt(type(driver), lambda: driver, name=name, overlay=said)
     cls = driver or load_driver(order.instrument.driver or "", order.search_path)
-    return maker(cls, settings, name), describe(cls, name=name, overlay=overlay(order.instrument))
+    make = maker(constructor(cls), arguments(cls, settings, name), name)
+    return adopt(cls, make, name=name, overlay=said)
 
 
 # A whole process --------------------------------------------------------------------------------------------------
