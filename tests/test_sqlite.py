@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,20 @@ def test_a_flush_is_asked_of_the_disk_for_its_own_batch_only(database: Database)
     database.transact(look, flush=True).result()
     database.transact(look).result()
     assert modes == [2, 1]  # FULL, NORMAL
+
+
+def test_all_who_open_a_new_file_at_the_same_moment_get_it(tmp_path: Path) -> None:
+    """Worker processes of one server do so."""
+    together = threading.Barrier(8)
+
+    def begin(path: Path) -> int:
+        together.wait()
+        with closing(Database(path, SCHEMA)) as database:
+            return len(texts(database))
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(10):
+            assert list(pool.map(begin, [tmp_path / f"{number}.db"] * 8)) == [0] * 8
 
 
 def test_closing_commits_what_waits(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from labretto.errors import LabError, StorageError
 
 T = TypeVar("T")
 Row = sqlite3.Row
+
+_TURN_WITHIN = 5.0
+"""Seconds to wait for another process that writes the same file."""
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -39,14 +43,28 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         raise storage_error(path, error) from error
     connection.row_factory = sqlite3.Row
     try:
-        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute(f"PRAGMA busy_timeout={_TURN_WITHIN * 1000:.0f}")
         if not read_only:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_write_ahead_log(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
     except sqlite3.Error as error:
         connection.close()
         raise storage_error(path, error) from error
     return connection
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; where several processes open a new file at once SQLite itself does not wait for its turn."""
+    until = time.monotonic() + _TURN_WITHIN
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def storage_error(path: Path, error: Exception) -> StorageError:
