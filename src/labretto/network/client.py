@@ -42,7 +42,7 @@ async def open_instrument(address: str) -> Instrument:
         UnreachableError: nobody answers there.
         InvalidError: the address is none.
     """
-    connection = await _open(address)
+    connection = await open_connection(address)
     try:
         description = parsed(address, Description.from_dict, await connection.ask(Describe()))
     except BaseException:
@@ -201,8 +201,13 @@ def parsed(address: str, kind: Callable[[Any], T], body: Any) -> T:
         ) from error
 
 
-async def _open(address: str) -> Connection:
-    """Only the transport that is needed is imported."""
+async def open_connection(address: str) -> Connection:
+    """The wire to `address`, for who speaks in requests; only the transport that is needed is imported.
+
+    Raises:
+        UnreachableError: nobody answers there.
+        InvalidError: the address is none.
+    """
     match urlsplit(address).scheme:
         case "http" | "https":
             from labretto.network import http_client
