@@ -110,16 +110,17 @@ class CommandLine:
             timeout=patience,
         )
 
-    def start(self, *arguments: object, **more: Any) -> Process:
+    def start(self, *arguments: object, environment: dict[str, str] | None = None, **more: Any) -> Process:
         """A command that goes on; what it writes to standard error is kept for `errors`."""
         with self._errors.open("a") as errors:
             streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": errors} | more
-            return Process(self._command(arguments), env=self._environment({}), cwd=self.folder, text=True, **streams)
+            variables = self._environment(environment or {})
+            return Process(self._command(arguments), env=variables, cwd=self.folder, text=True, **streams)
 
     @contextmanager
-    def hub(self, *arguments: object) -> Iterator[str]:
+    def hub(self, *arguments: object, environment: dict[str, str] | None = None) -> Iterator[str]:
         """The address of a hub (`labretto up ...`) that lives while the block runs, and then ends with status 0."""
-        with self.start("up", *arguments) as process:
+        with self.start("up", *arguments, environment=environment) as process:
             assert process.stdout is not None
             line = process.stdout.readline()
             assert "http://" in line, self.errors()

@@ -166,7 +166,8 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         StorageError: the lab's folder cannot be written.
     """
     address = host or lab.host
-    check_bind(address, os.environ.get("LABRETTO_TOKEN"))
+    token = os.environ.get("LABRETTO_TOKEN")
+    check_bind(address, token)
     # Simulated instruments share a bench as real ones share a room; hosts inherit it.
     os.environ.setdefault("LABRETTO_BENCH", str(lab.folder / "bench"))
     async with contextlib.AsyncExitStack() as stack:
@@ -198,6 +199,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             changes=changes,
             look=instruments.read_all,
             bound=address,
+            token=token,
             lab=lab.name,
             version=version("labretto"),
         )

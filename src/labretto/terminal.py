@@ -241,7 +241,7 @@ def _told(hub: Hub, handle: RunHandle) -> Iterator[Mapping[str, Any]]:
     from websockets.sync.client import connect as listen
 
     address = hub.address.replace("http", "ws", 1) + "/live"
-    with listen(address, max_size=None) as live:
+    with listen(address, max_size=None, additional_headers=hub.headers) as live:
         live.recv()  # from here on no change is missed
         status = handle.status()
         yield status

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,8 +51,10 @@ class Hub:
 
     def __init__(self, address: str | None = None, *, token: str | None = None) -> None:
         self.address = address if address and "://" in address else find_hub(address)
-        headers = {"Labretto-Actor": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
-        self._http = httpx2.Client(base_url=self.address, headers=headers, timeout=_ASK_AGAIN_AFTER + 10)
+        token = token or os.environ.get("LABRETTO_TOKEN")
+        self.headers = {"Labretto-Actor": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
+        """What every request shows of who asks."""
+        self._http = httpx2.Client(base_url=self.address, headers=self.headers, timeout=_ASK_AGAIN_AFTER + 10)
 
     def __enter__(self) -> Hub:
         return self

@@ -34,6 +34,7 @@ def build(
     changes: Changes,
     look: Callable[[], Awaitable[object]] | None = None,
     bound: str = "127.0.0.1",
+    token: str | None = None,
     lab: str = "lab",
     version: str = "0",
 ) -> FastAPI:
@@ -44,6 +45,7 @@ def build(
         changes: what the page is told.
         look: reads all attributes and publishes them; called once a second while somebody looks at the page.
         bound: the address on which the hub listens.
+        token: what everybody must show where that is not the loopback.
         lab: name of the lab, for the interface's title.
         version: of Labretto.
     """
@@ -65,7 +67,7 @@ def build(
     answer_problems(app)
     offline_docs(app)
     _offer_page(app)
-    app.add_middleware(Guard, bound=bound)
+    app.add_middleware(Guard, bound=bound, token=token)
     return app
 
 
