@@ -232,3 +232,25 @@ async def test_many_look_at_a_run_while_it_goes_on(http: httpx2.AsyncClient, hub
     assert await hub.ended(run) == "succeeded"
     with pytest.raises(NotFoundError):
         hub.orchestrator.summary("another")
+
+
+async def test_a_person_takes_an_instrument_over_acts_alone_and_gives_it_back(http: httpx2.AsyncClient, lab: Lab):
+    rig = "/api/instruments/rig"
+    assert (await http.get(f"{rig}/lease")).json()["holder"] is None
+
+    taken = (await http.post(f"{rig}/take-over")).json()
+    assert (taken["instrument"], taken["holder"]) == ("rig", "ada")
+    assert (await http.get(f"{rig}/lease")).json() == taken
+    assert (await http.put(f"{rig}/attributes/x", json={"value": 3})).json()["value"] == 3
+    assert (await http.post(f"{rig}/actions/dose", json={"volume": 2})).json()["state"] == "succeeded"
+    other = {"Labretto-Actor": "grace"}
+    for refused in (
+        await http.put(f"{rig}/attributes/x", json={"value": 4}, headers=other),
+        await http.post(f"{rig}/actions/dose", json={"volume": 2}, headers=other),
+        await http.post(f"{rig}/give-back", headers=other),
+    ):
+        assert (refused.status_code, refused.json()["holder"]) == (409, "ada")
+
+    assert (await http.post(f"{rig}/give-back")).json()["holder"] is None
+    assert (await http.post(f"{rig}/actions/dose", json={"volume": 1}, headers=other)).status_code == 200
+    assert (await http.post(f"{rig}/take-over", headers={"Labretto-Actor": "run 7"})).status_code == 403

@@ -11,10 +11,12 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Body, Header, Response
 
-from labretto.errors import BusyError, ConflictError, LabError, NoStopError, NotFoundError, from_problem
+from labretto.errors import BusyError, ConflictError, LabError, LeaseError, NoStopError, NotFoundError, from_problem
 from labretto.instrument.invocation import Invocation
+from labretto.instrument.leases import lease_as_dict
 from labretto.network.client import Instrument
 from labretto.orchestrator.api import Actor, answer
+from labretto.orchestrator.holding import number_of, person, take_over
 from labretto.orchestrator.queue import LabInstruments, Orchestrator
 
 STOP_WITHIN = 3.0
@@ -68,9 +70,11 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
         return answer((await (await instruments.instrument(name)).read(attribute)).as_dict())
 
     @router.put("/instruments/{name}/attributes/{attribute}")
-    async def write(name: str, attribute: str, value: Annotated[Any, Body(embed=True)]) -> Response:
+    async def write(
+        name: str, attribute: str, value: Annotated[Any, Body(embed=True)], actor: Actor = None
+    ) -> Response:
         client = await for_people(name, f"setting {name}.{attribute}")
-        return answer((await client.write(attribute, value)).as_dict())
+        return answer((await client.write(attribute, value, lease=await number_of(client, actor))).as_dict())
 
     @router.post("/instruments/{name}/actions/{action}")
     async def invoke(
@@ -81,8 +85,8 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
         prefer: Annotated[str, Header()] = "",
     ) -> Response:
         client = await for_people(name, f"{name}.{action}")
-        wait = "respond-async" not in prefer
-        invocation = await client.invoke(action, parameters or {}, actor=actor or "a person at the hub", wait=wait)
+        wait, lease = "respond-async" not in prefer, await number_of(client, actor)
+        invocation = await client.invoke(action, parameters or {}, lease=lease, actor=person(actor), wait=wait)
         if invocation.state == "failed":
             raise _with_invocation(from_problem(dict(invocation.error or {})), invocation)
         return answer(invocation.as_dict(), 200 if wait else 202)
@@ -95,6 +99,25 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
     async def cancel(name: str, identity: str) -> Response:
         return answer((await (await instruments.instrument(name)).cancel(identity)).as_dict(), 202)
 
+    @router.get("/instruments/{name}/lease")
+    async def lease(name: str) -> Response:
+        return answer(lease_as_dict(name, await (await instruments.instrument(name)).lease()))
+
+    @router.post("/instruments/{name}/take-over")
+    async def take_instrument_over(name: str, actor: Actor = None) -> Response:
+        taken = await take_over(await instruments.instrument(name), orchestrator.journal, actor)
+        return answer(lease_as_dict(name, taken))
+
+    @router.post("/instruments/{name}/give-back")
+    async def give_back(name: str, actor: Actor = None) -> Response:
+        client = await instruments.instrument(name)
+        if (lease := await client.lease()) and lease.holder != person(actor):
+            way_out = "Take it over first, which everybody will see."
+            raise LeaseError(f"{lease.holder} has {name}, not {person(actor)}.", way_out=way_out, holder=lease.holder)
+        if lease:
+            await client.give_back(lease.number)
+        return answer(lease_as_dict(name, None))
+
     @router.post("/instruments/{name}/stop")
     async def stop(name: str) -> Response:
         return answer(await _stop(name, instruments))
@@ -106,13 +129,14 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
 
     @router.get("/halt")
     async def halted() -> Response:
-        return answer({"halted": orchestrator.halted})
+        return answer(orchestrator.halt_words)
 
     @router.post("/halt")
     async def halt(actor: Actor = None) -> Response:
         orchestrator.halt(actor)
         names = [one["name"] for one in instruments.status()]
         stopped = await asyncio.gather(*(_stop(name, instruments) for name in names))
+        orchestrator.stopped(stopped)
         return answer({"halted": True, "stopped": stopped})
 
     @router.post("/halt/reset")

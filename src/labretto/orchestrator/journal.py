@@ -106,8 +106,8 @@ class Journal(Protocol):
     def newest(self, limit: int) -> list[RunRow]:
         """The runs submitted last, newest first."""
 
-    async def next_lease(self) -> int:
-        """A fencing number higher than all before, for the whole lab."""
+    async def next_lease(self, *, above: int = 0) -> int:
+        """A fencing number higher than all before, for the whole lab, and higher than one that a host has seen."""
 
     def note(self, name: str, value: Any) -> Future[int]:
         """Keep a value of the lab (not of a run) under a name; the future resolves when it is on the disk."""
@@ -169,9 +169,9 @@ class SqliteJournal:
         """See `Journal`."""
         return [_row(row) for row in self._database.read("SELECT * FROM runs ORDER BY position DESC LIMIT ?", (limit,))]
 
-    async def next_lease(self) -> int:
+    async def next_lease(self, *, above: int = 0) -> int:
         """See `Journal`."""
-        return await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "lease"), flush=True))
+        return await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "lease", above), flush=True))
 
     def note(self, name: str, value: Any) -> Future[int]:
         """See `Journal`."""
@@ -222,9 +222,9 @@ def _follow(connection: sqlite3.Connection, run: str, events: Sequence[Event]) -
     connection.execute(f"UPDATE runs SET {names} WHERE id = ?", (*changes.values(), run))
 
 
-def _count(connection: sqlite3.Connection, name: str) -> int:
-    sql = "UPDATE counters SET value = value + 1 WHERE name = ? RETURNING value"
-    return int(connection.execute(sql, (name,)).fetchone()["value"])
+def _count(connection: sqlite3.Connection, name: str, above: int = 0) -> int:
+    sql = "UPDATE counters SET value = MAX(value, ?) + 1 WHERE name = ? RETURNING value"
+    return int(connection.execute(sql, (above, name)).fetchone()["value"])
 
 
 def _row(row: Row) -> RunRow:

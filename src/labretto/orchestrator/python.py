@@ -48,12 +48,13 @@ class Run:
         return self._walker.state.id
 
     async def lease(self, *names: str) -> Any:
-        """The instruments of these names: one for one name, a tuple for several.
+        """The instruments of these names: one for one name, a tuple for several; nobody else may act on them now.
 
         Raises:
             NotFoundError: the lab has none of that name; says which it has.
         """
         leased = [LeasedInstrument(self, name, await self._described(name)) for name in names]
+        await self._in_hub(lambda: self._walker.hold_all(*names))
         return leased[0] if len(leased) == 1 else tuple(leased)
 
     async def _described(self, name: str) -> Description:

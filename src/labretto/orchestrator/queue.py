@@ -32,6 +32,7 @@ from labretto.experiment.soe import settle as settle_soe
 from labretto.instrument.invocation import new_id
 from labretto.instrument.reading import isoformat, now
 from labretto.orchestrator.engine import OVER, RunState
+from labretto.orchestrator.holding import Holding, give_back_later, tidy
 from labretto.orchestrator.journal import Journal, RunRow
 from labretto.orchestrator.python import Function, check_parameters, load_function, walk_function
 from labretto.orchestrator.worker import RETRY_WRITING_AFTER, AbortedError, Instruments, Turn, Walker
@@ -93,17 +94,17 @@ class Orchestrator:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._finalising: set[asyncio.Task[Any]] = set()
         self._halted: dict[str, Any] | None = None
-        self._lease = 0
         self._closing = False
 
     async def __aenter__(self) -> Orchestrator:
-        self._lease = await self.journal.next_lease()
         self._halted = self.journal.noted("halt")
         self._start(self._finish_records(self._unfinished_records()))
         for row in self.journal.rows(("running", "waiting", "paused"), limit=None):
             self._begin(row.id, Turn(self._one))
         await asyncio.sleep(0)  # each has read its journal now, and can be answered, paused, aborted
         self._start(self._dispatch())
+        for name in self._instruments.descriptions():
+            self._start(tidy(name, self.journal, self._instruments, self._acts))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -210,6 +211,12 @@ class Orchestrator:
         """Let no run take another step until `reset`, restarts or not; stopping the drivers is the caller's part."""
         self._set_halt({"halted": True, "by": by})
 
+    def stopped(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
+        """Keep and tell what came of the halt at each instrument."""
+        if self._halted is not None:
+            self._halted["stopped"] = list(outcomes)
+            self.changes.publish("halt", dict(self._halted))
+
     def reset(self, by: str | None) -> None:
         """After a halt: let runs go on."""
         self._set_halt({"halted": False, "by": by})
@@ -217,9 +224,14 @@ class Orchestrator:
     def _set_halt(self, words: dict[str, Any]) -> None:
         words["at"] = isoformat(now())
         self._halted = words if words["halted"] else None
-        self.changes.publish("halt", words)
+        self.changes.publish("halt", dict(words))
         self._look_again()
         self.journal.note("halt", self._halted).add_done_callback(_warn)  # not waited for: no disk may hold up a halt
+
+    @property
+    def halt_words(self) -> Mapping[str, Any]:
+        """Whether, by whom, when, and what came of it at each instrument."""
+        return self._halted or {"halted": False}
 
     @property
     def halted(self) -> bool:
@@ -305,6 +317,7 @@ class Orchestrator:
             await walker.begin()
             ending = await self._outcome(walker)
             await walker.finish(*ending)
+            await walker.let_go()
 
     async def _opened(self, run: str) -> tuple[RunState, RecordWriter]:
         """A run as its journal tells it, and its record, which follows the journal; when the disk takes that."""
@@ -349,7 +362,7 @@ class Orchestrator:
             instruments=self._instruments,
             changes=self.changes,
             turn=turn,
-            lease=self._lease,
+            holding=Holding(state.id, self.journal, self._instruments, self._give_back_later),
             halted=lambda: self.halted,
         )
 
@@ -373,7 +386,15 @@ class Orchestrator:
             await walk_function(*await asyncio.to_thread(_function, state), walker)
         else:
             experiment = settle_soe(load(source), self._instruments.descriptions())
+            await walker.hold_all(*experiment.instruments)
             await follow(experiment, state.parameters, walker)
+
+    def _give_back_later(self, name: str, number: int) -> None:
+        if not self._closing:
+            self._start(give_back_later(name, number, self._instruments))
+
+    def _acts(self, run: str) -> bool:
+        return run in self._walkers and self._walkers[run].acts
 
     def _ended(self, run: str) -> None:
         if over := self._over.pop(run, None):

@@ -20,6 +20,7 @@ from labretto.errors import (
     ConflictError,
     InvalidError,
     LabError,
+    LeaseError,
     NotFoundError,
     StorageError,
     UnreachableError,
@@ -31,6 +32,7 @@ from labretto.instrument.reading import isoformat, now
 from labretto.network.client import Instrument
 from labretto.orchestrator import engine
 from labretto.orchestrator.engine import CHOICES, Ask, RunState, Step
+from labretto.orchestrator.holding import Holding
 from labretto.orchestrator.journal import Entry, Journal
 from labretto.orchestrator.values import hand_out, plain, to_keep
 
@@ -107,7 +109,7 @@ class Walker:
         instruments: where it acts.
         changes: where viewers are told.
         turn: this run's; taken with `take_turn`, given back by the caller at the end.
-        lease: fencing number for every instrument.
+        holding: its leases.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class Walker:
         instruments: Instruments,
         changes: Changes,
         turn: Turn,
-        lease: int,
+        holding: Holding,
         halted: Callable[[], bool],
     ) -> None:
         self.state = state
@@ -130,7 +132,7 @@ class Walker:
         self._instruments = instruments
         self._changes = changes
         self._turn = turn
-        self._lease = lease
+        self._holding = holding
         self._halted = halted
         self._appending = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -168,6 +170,11 @@ class Walker:
         """Something that may hold it up has changed: a person's word, a halt, its reset."""
         self._changed.set()
         self._changed = asyncio.Event()
+
+    @property
+    def acts(self) -> bool:
+        """It has the turn; else it stands still."""
+        return self._turn.held
 
     def in_flight(self) -> list[Step]:
         """Steps that were sent and have not ended."""
@@ -268,7 +275,41 @@ class Walker:
     async def begin(self) -> None:
         """Note in the journal that it begins, or goes on after a crash."""
         kind = "resumed" if self.state.number > 1 else "started"
-        await self._append([(kind, {"lease": self._lease})])
+        await self._append([(kind, {"lease": await self._holding.renew()})])
+
+    async def hold(self, *needed: str) -> None:
+        """Return when nobody but this run may act on what it needs, until it stands still or ends; waits for that."""
+        while self._holding.lacks(*needed):
+            try:
+                await self._renew()
+                await self._holding.take(*needed)
+            except UnreachableError as error:
+                await self._held_up(f"An instrument does not answer: {error.detail}", self._until_all_answer(needed))
+            except LeaseError as error:
+                await self._held_up(error.detail, self._holding.until_free(*needed))
+            except StorageError as error:
+                await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
+
+    async def _until_all_answer(self, instruments: Sequence[str]) -> None:
+        await asyncio.gather(*(self._instruments.reachable(name) for name in instruments))
+
+    async def hold_all(self, *instruments: str) -> None:
+        """The same for all that it will need; what cannot be reached now is taken when it is needed."""
+        self._holding.want(*instruments)
+        await self.hold()
+
+    async def _renew(self) -> None:
+        """Who was challenged says so in the journal first: if the run is another process's by now, it ends here."""
+        if self._holding.number:
+            return
+        challenged = self._holding.challenged
+        number = await self._holding.renew()
+        if challenged:
+            await self._append([("resumed", {"lease": number})])
+
+    async def let_go(self) -> None:
+        """Let others act on its instruments."""
+        await self._holding.give_back()
 
     async def finish(self, state: str, error: Mapping[str, Any] | None) -> None:
         """Note its end."""
@@ -283,7 +324,7 @@ class Walker:
             command = engine.next_step(self.state, ask)
             in_flight = isinstance(command, engine.Inquire)  # looked after, whatever people say
             if not in_flight and (self._stands or self.state.word == "paused"):
-                await self._gate()
+                await self._gate(ask)
                 command = engine.next_step(self.state, ask)
             match command:
                 case engine.Answer(step):
@@ -310,6 +351,8 @@ class Walker:
             invocation = await self._perform(step, ask, origin)
         except UnreachableError as error:
             await self._until_reachable(step.instrument, error)
+        except LeaseError:  # somebody took it over just now: before it is sent again its end is waited for
+            self._holding.lost(step.instrument)
         except (BusyError, StorageError) as error:  # nothing moved, and it may be free again at any moment
             await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
         except LabError as error:  # refused by the host; or, from an attribute, what its driver raised
@@ -327,22 +370,23 @@ class Walker:
         client = await self._instruments.instrument(step.instrument)
         if origin == "answered" and self._stands:
             return None
+        lease = self._holding.number_for(step.instrument)
         if ask.action.startswith(READ):
             reading = await client.read(ask.action.removeprefix(READ))
             return _as_invocation(step, ask, reading.value)
         if ask.action.startswith(WRITE):
             attribute = ask.action.removeprefix(WRITE)
-            reading = await client.write(attribute, ask.parameters["value"], lease=self._lease)
+            reading = await client.write(attribute, ask.parameters["value"], lease=lease)
             return _as_invocation(step, ask, reading.value)
         with self._streaming(client, step, ask):
             return await client.invoke(
-                ask.action, ask.parameters, identity=step.invocation, lease=self._lease, actor=f"run {self.state.id}"
+                ask.action, ask.parameters, identity=step.invocation, lease=lease, actor=f"run {self.state.id}"
             )
 
     async def _inquire(self, step: Step, ask: Ask, fresh: dict[str, Any]) -> None:
         """Settle a step that was in flight when the hub or the connection died."""
         if ask.action.startswith((READ, WRITE)):
-            await self._gate()
+            await self._gate(ask)
             await self._send(step, ask, "answered", fresh)  # harmless to do again
             return
         try:
@@ -359,7 +403,7 @@ class Walker:
                     await self._cancel(step)
                 await self._send(step, ask, "adopted", fresh)
             case engine.Resend(origin):
-                await self._gate()
+                await self._gate(ask)
                 await self._send(step, ask, origin, fresh)
             case engine.Repeat(reason):
                 await self._append([_interruption(step, reason), _intent(ask, step.attempt + 1)])
@@ -431,11 +475,18 @@ class Walker:
         """No step may begin now."""
         return self._leaving or self.state.pausing or self._halted()
 
-    async def _gate(self) -> None:
-        """Before each step: is it paused, halted, ended by a person?"""
+    async def _gate(self, ask: Ask | None = None) -> None:
+        """Before each step: is it paused, halted, ended by a person? Has somebody else what it needs?"""
+        await self._may_go_on()
+        if ask is not None and not ask.action.startswith(READ):
+            await self.hold(ask.instrument)
+            await self._may_go_on()
+
+    async def _may_go_on(self) -> None:
         while not self._leaving and self._stands:
             reason = "The lab was halted." if self._halted() else "Paused by a person."
             changed = self._changed
+            await self._let_go_unless_it_acts()
             if (self.state.word, self.state.reason) != ("paused", reason):
                 await self._append([("paused", {"reason": reason})])
             async with self._standing():
@@ -443,9 +494,10 @@ class Walker:
         if self._leaving:
             raise AbortedError(f"Run {self.state.id} was ended by a person.")
         if self.state.word == "paused":
-            await self._append([("resumed", {"lease": self._lease})])
+            await self._append([("resumed", {"lease": await self._holding.renew()})])
 
     async def _wait_for_person(self, reason: str, question: Mapping[str, Any]) -> None:
+        await self._let_go_unless_it_acts()  # first: who is asked may want to act before the answer
         async with self._appending:  # one question at a time: another branch asks when this one is answered
             if self.state.question is None and not self._leaving:
                 await self._write([("waiting", {"reason": reason, "question": question})], flush=True)
@@ -456,10 +508,16 @@ class Walker:
     @contextlib.asynccontextmanager
     async def _standing(self) -> AsyncIterator[None]:
         """The run does not act in this block; others may, unless another branch of it acts."""
+        await self._let_go_unless_it_acts()
         if not self._in_flight:
             self._turn.give_back()
         yield
         await self.take_turn()
+
+    async def _let_go_unless_it_acts(self) -> None:
+        """Another branch of it may still act."""
+        if not self._in_flight:
+            await self.let_go()
 
     async def _until_reachable(self, instrument: str, error: UnreachableError) -> None:
         await self._held_up(f"{instrument} does not answer: {error.detail}", self._reachable(instrument))
@@ -576,7 +634,7 @@ class Walker:
 
 
 def _times(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: body[name] for name in ("started", "ended", "origin") if name in body}
+    return {name: body[name] for name in ("parameters", "started", "ended", "origin") if name in body}
 
 
 def _intent(ask: Ask, attempt: int) -> Entry:
