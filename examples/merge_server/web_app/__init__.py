@@ -1,0 +1,1 @@
+"""The example with a shared resource: `main` is the app, `leases` says who has the resource and until when."""
