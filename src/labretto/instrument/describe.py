@@ -260,8 +260,14 @@ def _attribute(
         annotation = _written(setter, driver, place, annotation)
         schema |= schema_of(annotation, place)
     schema = _with_unit(schema, overlay.units.get(member))
-    slow = getattr(getter, "__labretto_slow__", False)
-    attribute = Attribute(member, schema, inspect.getdoc(value) or "", writable=setter is not None, slow=slow)
+    attribute = Attribute(
+        member,
+        schema,
+        inspect.getdoc(value) or "",
+        writable=setter is not None,
+        slow=getattr(getter, "__labretto_slow__", False),
+        poll=getattr(getter, "__labretto_poll__", None),
+    )
     return attribute, adapter_of(annotation, place) if setter else None
 
 

@@ -48,6 +48,9 @@ with the name as "attribute"), "lease" (who has the instrument now; "holder" is 
 STOP_WITHIN = 2.0
 """Seconds in which a driver's `stop()` has to return before the answer says that it has not."""
 
+LOOK_AT_ONCE = 0.05
+"""Seconds for which the first look at all attributes keeps the driver before others have their turn."""
+
 
 @dataclass
 class _Front:
@@ -103,7 +106,7 @@ class Host:
         except BaseException:
             await self.close()
             raise
-        self._thread.soon(self._look_at_all)
+        self._thread.soon(self._look_at, [name for name, each in self.description.attributes.items() if not each.slow])
         return self
 
     async def _complete(self) -> None:
@@ -458,11 +461,16 @@ class Host:
         """The driver's thread is inside a method that gives no opportunity to read."""
         return any(front.execution.blocks for front in self._running.values())
 
-    def _look_at_all(self) -> None:
-        """The first look at each attribute: a value that cannot be read is no reason not to offer the instrument."""
-        for name, attribute in self.description.attributes.items():
-            if not attribute.slow:
-                self._read_or_note(name)
+    def _look_at(self, names: list[str]) -> None:
+        """The first look at each attribute: a value that cannot be read is no reason not to offer the instrument.
+
+        A driver may have hundreds, and whoever asks for something now and then gets it in between.
+        """
+        left, until = list(names), self._thread.loop.time() + LOOK_AT_ONCE
+        while left and self._thread.loop.time() < until:
+            self._read_or_note(left.pop(0))
+        if left:
+            self._thread.soon(self._look_at, left)
 
     def _refresh(self) -> None:
         """Read what was asked for while the driver was busy; between two rows there is an opportunity."""

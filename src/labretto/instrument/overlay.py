@@ -105,7 +105,7 @@ def _attribute(overlay: Overlay, attribute: Attribute) -> Attribute:
         description=overlay.descriptions.get(name, attribute.description),
         measurement=name == overlay.measurement,
         slow=name in overlay.slow or (attribute.slow and name not in overlay.poll),
-        poll=overlay.poll.get(name),
+        poll=overlay.poll.get(name, attribute.poll),
     )
 
 

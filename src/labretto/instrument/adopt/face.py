@@ -16,6 +16,9 @@ from labretto.instrument.adopt.offering import Method, Names, Offering, Value
 PATIENCE = 0.25
 """Seconds that `stop()` waits for the question that the driver's thread has asked to be answered."""
 
+SETTING = 10.0
+"""Seconds between two looks at what can be set: it changes when somebody sets it, and then it is read at once."""
+
 
 class Turn:
     """One talk with the hardware at a time; a thread that does not own the driver goes ahead after `PATIENCE`."""
@@ -80,6 +83,7 @@ def _property(value: Value) -> property:
     read.__annotations__ = {"return": value.returned}
     read.__doc__ = value.description
     read.__labretto_slow__ = value.slow  # type: ignore[attr-defined]
+    read.__labretto_poll__ = SETTING if value.write else None  # type: ignore[attr-defined]
     write.__annotations__ = {"given": value.taken}
     return property(read, write if value.write else None)
 

@@ -104,9 +104,10 @@ def checked(annotation: Any, check: Callable[[Any], Any]) -> Any:
     return Annotated[annotation, pydantic.AfterValidator(refuse)]
 
 
-def is_number(annotation: Any) -> bool:
-    """What it describes can have a unit: it is not a word, and not yes or no."""
-    return schema_of(annotation, "").get("type") in ("number", "integer")
+def may_have_unit(annotation: Any) -> bool:
+    """What it describes is no word, and not yes or no."""
+    schema = schema_of(annotation, "")
+    return not schema or schema.get("type") in ("number", "integer", "array") or "anyOf" in schema
 
 
 def are_numbers(values: Iterable[Any]) -> bool:

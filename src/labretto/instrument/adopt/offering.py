@@ -91,13 +91,17 @@ def setter(value: Value) -> Method:
 
 
 def methods_of(
-    cls: type, *, foreign: Callable[[str], bool] = lambda module: False, path: tuple[str, ...] = (), within: str = ""
+    cls: type,
+    *,
+    foreign: Callable[[str], bool] = lambda module: False,
+    reach: Callable[[Any], Any] = lambda driver: driver,
+    within: str = "",
 ) -> Iterator[Method]:
-    """The public methods of a class, found statically; each is called on what stands at `path` inside the driver.
+    """The public methods of a class, found statically.
 
     Args:
         foreign: whether a module is the library's own plumbing, whose methods are not offered.
-        path: names of attributes from the driver to the object.
+        reach: from the driver to the object whose methods they are.
         within: the name before the method's, for a channel.
     """
     found: dict[str, Callable[..., Any]] = {}
@@ -107,10 +111,10 @@ def methods_of(
     for name, function in found.items():
         current = inspect.getattr_static(cls, name)
         if not name.startswith("_") and name not in ("stop", "close") and current is function:
-            yield method_of(function, path=path, name=identifier(*filter(None, [within, name])))
+            yield method_of(function, reach=reach, name=identifier(*filter(None, [within, name])))
 
 
-def method_of(function: Callable[..., Any], *, path: tuple[str, ...], name: str) -> Method:
+def method_of(function: Callable[..., Any], *, reach: Callable[[Any], Any], name: str) -> Method:
     """A method as an action: what cannot be annotated for a wire is Any, what has no fixed number is left out."""
     attribute = function.__name__
     hints = _lenient_hints(function)
@@ -119,7 +123,7 @@ def method_of(function: Callable[..., Any], *, path: tuple[str, ...], name: str)
 
     def call(driver: Any, **given: Any) -> Any:
         by_place = [given.pop(key) for key in first if key in given]
-        return getattr(at(driver, path), attribute)(*by_place, **given)
+        return getattr(reach(driver), attribute)(*by_place, **given)
 
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(kind=kind, annotation=hints.get(p.name, Any)) for p in fixed]
@@ -135,13 +139,6 @@ def _goes_on(function: Callable[..., Any]) -> bool:
 
 
 _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def at(driver: Any, path: tuple[str, ...]) -> Any:
-    """What stands inside the driver at this path."""
-    for name in path:
-        driver = getattr(driver, name)
-    return driver
 
 
 def _lenient_hints(function: Callable[..., Any]) -> Mapping[str, Any]:

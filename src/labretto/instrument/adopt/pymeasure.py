@@ -23,7 +23,6 @@ from labretto.instrument.adopt.offering import (
     Method,
     Offering,
     Value,
-    at,
     identifier,
     method_of,
     setter,
@@ -115,7 +114,7 @@ def _members(cls: type) -> Mapping[str, Any]:
 def _value(part: _Part, name: str, member: Any) -> Value | Method | None:
     called = identifier(*filter(None, [part.within, name]))
     if inspect.isfunction(member):
-        return method_of(member, path=part.path, name=called)
+        return method_of(member, reach=functools.partial(_at, part.path), name=called)
     if not isinstance(member, property) or ".. deprecated::" in (member.__doc__ or ""):
         return None
     if getattr(member.fget, "__qualname__", "") == _MADE:
@@ -136,7 +135,7 @@ def _made(part: _Part, name: str, called: str, member: property) -> Value:
     documentation = _documentation(member)
     returned = Any if name in _SLOW else _returned(got, documentation)
     taken = _taken(put)
-    unit = unit_in(documentation) if _may_have_unit(returned) and _may_have_unit(taken) else None
+    unit = unit_in(documentation) if limits.may_have_unit(returned) and limits.may_have_unit(taken) else None
     write = _writer(part.path, name) if put["set_command"] is not None else None
     return Value(
         called,
@@ -167,12 +166,17 @@ def _is_dynamic(cls: type, name: str) -> bool:
     return hasattr(inspect.getattr_static(cls, name), "fget_params_list")
 
 
+def _at(path: tuple[str, ...], driver: Any) -> Any:
+    """The channel that stands there inside the driver."""
+    return functools.reduce(getattr, path, driver)
+
+
 def _reader(path: tuple[str, ...], name: str) -> Callable[[Any], Any]:
-    return lambda driver: getattr(at(driver, path), name)
+    return lambda driver: getattr(_at(path, driver), name)
 
 
 def _writer(path: tuple[str, ...], name: str) -> Callable[[Any, Any], None]:
-    return lambda driver, value: setattr(at(driver, path), name, value)
+    return lambda driver, value: setattr(_at(path, driver), name, value)
 
 
 def _documentation(member: property) -> str:
@@ -249,11 +253,6 @@ def _takes(validator: Any, value: Any, values: Any) -> bool:
         return bool(validator(value, values) == value)
     except Exception:  # noqa: BLE001 - it is the driver's own code
         return False
-
-
-def _may_have_unit(annotation: Any) -> bool:
-    """Not a word, not yes or no."""
-    return limits.is_number(annotation) or annotation is Any
 
 
 def _stop(cls: type) -> Callable[[Any], Any] | None:
