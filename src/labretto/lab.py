@@ -29,6 +29,9 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 ALONE = "instruments"
 """The folder, beside those of the labs, of instruments that are served without a lab."""
 
+SIDE = ("hidden", "concurrent", "effects", "units", "descriptions", "measurement", "slow", "poll", "safe")
+"""The keys that say of a driver what its class does not (`labretto.instrument.overlay`); they may stand in a file."""
+
 _WORDS = {
     "name": "1 to 64 letters, digits, _ or -",
     "driver": 'a class as "module:Class"',
@@ -184,7 +187,7 @@ def parse_lab(text: str, file: Path) -> Lab:
     named = table | {"name": table.get("name", _default_name(file)), "file": file}
     if isinstance(table.get("instruments"), dict):
         named["instruments"] = {n: _instrument(n, t, file) for n, t in table["instruments"].items()}
-    faults = [*_unwanted(table), *_name_faults(named)]
+    faults = [*_unwanted(table), *_name_faults(named), *_side_faults(named)]
     lab: Lab | None = None
     try:
         lab = Lab.model_validate(named)
@@ -215,8 +218,24 @@ def _default_name(file: Path) -> str:
 def _instrument(name: str, table: Any, file: Path) -> Any:
     if not isinstance(table, dict):
         return table
-    resolved = {"path": file.parent / table["path"]} if isinstance(table.get("path"), str) else {}
-    return table | resolved | {"name": name}
+    resolved = {key: file.parent / table[key] for key in ("path", "overlay") if isinstance(table.get(key), str)}
+    side, _ = _side(resolved.get("overlay"))
+    both = {
+        key: side[key] | table[key] for key in side if isinstance(side[key], dict) and isinstance(table.get(key), dict)
+    }
+    return side | table | both | resolved | {"name": name}
+
+
+def _side(file: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """The keys of `SIDE` that stand in a file of their own, and what is wrong with it."""
+    if file is None:
+        return {}, []
+    try:
+        said = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return {}, [f"{file} cannot be read: {getattr(error, 'strerror', None) or error}."]
+    unknown = [f"{file}: the key {key} is not known. {did_you_mean(key, SIDE)}" for key in said if key not in SIDE]
+    return {key: value for key, value in said.items() if key in SIDE}, unknown
 
 
 def _unwanted(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -228,6 +247,15 @@ def _unwanted(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if isinstance(entry, dict) and "name" in entry:
             path = ["instruments", name, "name"]
             yield {"path": path, "detail": f"instruments.{name} has its name already.", "way_out": "Drop this key."}
+
+
+def _side_faults(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What is wrong with the files of `overlay` keys."""
+    instruments = table.get("instruments")
+    for name, entry in instruments.items() if isinstance(instruments, dict) else ():
+        file = entry.get("overlay") if isinstance(entry, dict) else None
+        for detail in _side(file)[1] if isinstance(file, Path) else ():
+            yield {"path": ["instruments", name, "overlay"], "detail": detail, "way_out": ""}
 
 
 def _name_faults(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
