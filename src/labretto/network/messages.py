@@ -200,6 +200,9 @@ def _found(host: Host, request: Find | Cancel) -> Invocation:
     found = host.find(request.identity)
     if request.action and found.action not in ("", request.action):
         raise NotFoundError(f"The invocation {found.id} is of {found.action}, not of {request.action}.")
+    if request.action and not found.action and request.action not in host.description.actions:
+        # "Not arrived, safe to send" would be wrong of what is not offered.
+        raise NotFoundError(f"{host.description.name} has no action {request.action!r}.")
     return found
 
 
