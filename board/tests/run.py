@@ -4,7 +4,8 @@
     micropython tests/run.py test_routes.py ...              these
     python tests/run.py test_routes.py                       the same on CPython
 
-A test is a function whose name begins with `test_`, plain or async. One line for each, a traceback for what failed; the exit
+A test is a function whose name begins with `test_`, plain or async. One line for each, a traceback for what failed;
+the exit
 code is 1 if anything did. Each module should be run in a process of its own where memory is small.
 """
 
@@ -14,9 +15,8 @@ import sys
 
 here = __file__.rsplit("/", 1)[0] if "/" in __file__ else "."
 sys.path.insert(0, here + "/suite")
-for place in sys.argv[1:]:
-    if "=" not in place and not place.endswith(".py"):
-        sys.path.insert(0, place)  # a folder with the package, for example one of .mpy files
+folders = [place for place in sys.argv[1:] if not place.endswith(".py")]  # with the package, say one of .mpy files
+sys.path[0:0] = folders or [here + "/../src"]
 
 
 def run(name: str) -> "tuple[int, int]":
@@ -46,8 +46,6 @@ def main() -> None:
 
     names = [place for place in sys.argv[1:] if place.endswith(".py")]
     names = names or sorted(name for name in os.listdir(here + "/suite") if name.startswith("test_"))
-    if not any("/" in place for place in sys.path[:2] if "src" in place or "mpy" in place):
-        sys.path.insert(0, here + "/../src")
     passed = failed = 0
     for name in names:
         good, bad = run(name.rsplit(".", 1)[0].rsplit("/", 1)[-1])

@@ -1,6 +1,7 @@
 """Interpreters for the board: CPython, and MicroPython as Debian builds it, unpacked by `scripts/get-micropython`.
 
-i386 has a board's word size and heap blocks; its heap is bounded as a board's is. The tests themselves stand in board/tests/suite
+i386 has a board's word size and heap blocks; its heap is bounded as a board's is. The tests themselves stand in
+board/tests/suite
 and know no pytest; they are run there by board/tests/run.py.
 """
 
@@ -45,7 +46,9 @@ class Interpreter:
 
 
 def _with_path(library: Path) -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(library), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    }
 
 
 def missing(what: str, install: str) -> None:

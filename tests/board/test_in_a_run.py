@@ -90,6 +90,8 @@ def test_a_person_is_asked_about_an_action_that_a_reset_cut_off(board: Any, tmp_
 
         assert ended["state"] == "succeeded"
         data = requests.get(f"{hub.url}/api/records/{run['id']}/data", timeout=10).json()
-        assert [{name: value["$value"] for name, value in row.items()} for row in data] == [{"rinsed": 0.1, "last": 0.2}]
+        assert [{name: value["$value"] for name, value in row.items()} for row in data] == [
+            {"rinsed": 0.1, "last": 0.2}
+        ]
         pumped = requests.get(board.url + "/attributes/pumped", timeout=5).json()["value"]
         assert pumped == pytest.approx(0.2)  # since the restart: the dose was not pumped again

@@ -1,4 +1,6 @@
-"""A board as the laboratory sees it: through the hub's own client, over a real socket, and after a kill -9 in mid-action."""
+"""A board as the laboratory sees it: through the hub's own client, over a real socket, and after a kill -9 in
+mid-action.
+"""
 
 import time
 from collections.abc import AsyncIterator, Callable
@@ -80,7 +82,7 @@ async def test_what_happens_is_told_live(board: Callable[[str], Board]) -> None:
 
         ended = await thermometer.invoke("record", {"points": 4})
         with anyio.fail_after(10):
-            while not any(topic == "invocation" and body["state"] == "succeeded" for topic, body in told):
+            while not any(topic == "invocation" and body["state"] == "succeeded" for topic, body in told):  # noqa: ASYNC110
                 await anyio.sleep(0.01)
 
         rows = [body for topic, body in told if topic == "stream"]
@@ -96,12 +98,14 @@ async def test_stop_is_answered_while_an_action_runs(pump: Instrument) -> None:
     assert (await pump.stop())["stopped"] is True
 
     with anyio.fail_after(10):
-        while (await pump.find(begun.id)).state == "running":
+        while (await pump.find(begun.id)).state == "running":  # noqa: ASYNC110  a board has nothing to wait on
             await anyio.sleep(0.01)
     assert (await pump.find(begun.id)).state == "cancelled"
 
 
-async def test_a_board_that_was_killed_in_mid_action_says_that_it_does_not_know_the_end(board: Callable[[str], Board]) -> None:
+async def test_a_board_that_was_killed_in_mid_action_says_that_it_does_not_know_the_end(
+    board: Callable[[str], Board],
+) -> None:
     """The action is neither forgotten nor repeated; a person is asked, because it is `once`."""
     pump_board = board("pump")
     done, cut = new_id(), new_id()

@@ -1,4 +1,5 @@
-"""A peristaltic pump behind a stepper driver: `dispense` must not happen twice, so it is `once`, and remembered on the flash.
+"""A peristaltic pump behind a stepper driver: `dispense` must not happen twice, so it is `once`, and remembered on
+the flash.
 
 On a Pico W: STEP on GP2, DIR on GP3, ENABLE (low = on) on GP4. On a computer the pins are simulated:
     micropython main.py 8080        or        python main.py 8080

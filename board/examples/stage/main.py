@@ -1,4 +1,5 @@
-"""A linear stage with a stepper and an end switch. `move_to` is absolute: sent again after a lost answer, it does no harm.
+"""A linear stage with a stepper and an end switch. `move_to` is absolute: sent again after a lost answer, it does no
+harm.
 
 On a Pico W: STEP on GP2, DIR on GP3, ENABLE on GP4, end switch from GP5 to ground. On a computer: python main.py 8080
 """

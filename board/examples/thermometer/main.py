@@ -59,7 +59,10 @@ app.instrument(thermometer, name="thermometer")
 @app.get("/history.csv")
 def history(last: int = 60):
     """The last minutes, one line for each."""
-    return Response("minute,temperature\n" + "".join(["%d,%s\n" % row for row in thermometer.history[-last:]]), content_type="text/csv")
+    return Response(
+        "minute,temperature\n" + "".join(["%d,%s\n" % row for row in thermometer.history[-last:]]),
+        content_type="text/csv",
+    )
 
 
 async def remember():

@@ -1,7 +1,9 @@
 """`MicroFastApi`: the table of routes, and the loop that serves it.
 
-What a handler's parameters are is learnt once, in `prepare` (by `signature`, which then leaves the memory again). Everything
-that not every board needs (files, documentation, the instrument contract) is a module of its own, imported when it is asked for.
+What a handler's parameters are is learnt once, in `prepare` (by `signature`, which then leaves the memory again).
+Everything
+that not every board needs (files, documentation, the instrument contract) is a module of its own, imported when it is
+asked for.
 """
 
 import asyncio
@@ -11,8 +13,8 @@ import sys
 from .parameters import gather
 from .port import MICROPYTHON, listen, readable, spawn, wait
 from .request import unquote
+from .response import HTTPException
 from .server import FULL, LIMITS, Connection
-
 
 _FACTS = ("status_code", "raw", "guarded", "hidden")
 
@@ -91,7 +93,7 @@ class MicroFastApi:
         self.beat_milliseconds = 1000
         self.all = []  # every Route, as registered
         self.table = {}  # b"GET /path" -> Route
-        self.patterns = []  # (segments, Route) of paths with parameters
+        self.patterns = []  # (b"GET /fixed/part/", the one name that follows it, or all that follows it, Route)
         self.connections = []
         self.buffers = []  # of closed connections, to be used again
         self.log = []  # the last faults, newest last
@@ -103,7 +105,9 @@ class MicroFastApi:
     # Registering
 
     def route(self, method: str, path: str, **spec):
-        """Decorator: the function answers `method` on `path`. Keyword arguments say parameters: `q=str`, `n=Query(int, ge=0)`."""
+        """Decorator: the function answers `method` on `path`. Keyword arguments say parameters: `q=str`,
+        `n=Query(int, ge=0)`.
+        """
 
         def register(handler):
             self.all.append(Route(method, path, handler, spec))
@@ -133,7 +137,9 @@ class MicroFastApi:
             self.all.append(route)
 
     def instrument(self, driver, name: "str | None" = None, **facts):
-        """Offers `driver` (an object of any class) as an instrument: its attributes, actions and stop. See `instrument.mount`."""
+        """Offers `driver` (an object of any class) as an instrument: its attributes, actions and stop. See
+        `instrument.mount`.
+        """
         from .instrument import mount
 
         return mount(self, driver, name, **facts)
@@ -176,7 +182,9 @@ class MicroFastApi:
         self.all.append(route)
 
     def prepare(self) -> None:
-        """Learns the parameters of all handlers, fills the tables, once; an error names the handler that stays unknown."""
+        """Learns the parameters of all handlers, fills the tables, once; an error names the handler that stays
+        unknown.
+        """
         if not self.table and not self.patterns:
             from .signature import prepare
 
@@ -204,17 +212,17 @@ class MicroFastApi:
 
     def find(self, request) -> Route:
         """The route for a request; 404, 405 or 401 where there is none for this client."""
-        method = b"GET" if request.method == b"HEAD" else request.method
-        path = request.raw_path
-        route = self.table.get(method + b" " + path) or self._match(method, request)
+        key = request.key
+        if key[0] == 72 and key[:5] == b"HEAD ":
+            key = b"GET" + key[4:]
+        route = self.table.get(key) or self.match(key, request)
         if not route:
-            other = path[:-1] if path[-1:] == b"/" else path + b"/"
-            route = self.table.get(method + b" " + other)
+            route = self.table.get(key[:-1] if key[-1:] == b"/" else key + b"/")
             if not route:
                 from .trouble import no_route
 
-                raise no_route(self, path)
-        if method != b"GET" and b"\norigin:" in request.lower:
+                raise no_route(self, request)
+        if route.method != b"GET" and b"\norigin:" in request.lower:
             from .trouble import refuse_foreign
 
             refuse_foreign(request)
@@ -224,14 +232,24 @@ class MicroFastApi:
             authorise(self, request)
         return route
 
-    def _match(self, method: bytes, request):
-        pieces = request.raw_path[1:].split(b"/")
-        for pattern, route in self.patterns:
-            if route.method == method:
-                parts = fit(pattern, pieces)
-                if parts is not None:
-                    request.parts = parts
+    def match(self, key: bytes, request):
+        """The route whose pattern fits; the request is given the parts of its path."""
+        try:
+            for prefix, name, words, route in self.patterns:
+                if key.startswith(prefix):
+                    rest = key[len(prefix) :]
+                    if not name:
+                        parts = fit(words, rest)
+                        if not parts:
+                            continue
+                        request.parts = parts
+                    elif not rest or b"/" in rest:
+                        continue
+                    else:
+                        request.parts = {name: unquote(rest) if b"%" in rest else rest.decode()}
                     return route
+        except ValueError:
+            raise HTTPException(400, "a path is percent-encoded UTF-8")
         return None
 
     def report(self, error: BaseException) -> None:
@@ -317,7 +335,9 @@ class MicroFastApi:
         start(self)
 
     def worker(self, function, *arguments) -> None:
-        """Runs a function beside the server, on the second core where there is one; share data under `with app.lock`."""
+        """Runs a function beside the server, on the second core where there is one; share data under `with
+        app.lock`.
+        """
         import _thread
 
         _thread.start_new_thread(function, arguments)
@@ -331,17 +351,22 @@ class MicroFastApi:
         return self._lock
 
 
-def fit(pattern: list, pieces: list) -> "dict | None":
-    """The path parameters, if the pieces of a path fit a pattern."""
-    if len(pattern) != len(pieces) and not (len(pieces) > len(pattern) and str(pattern[-1])[:1] == "*"):
-        return None
+def fit(words: list, rest: bytes) -> "dict | None":
+    """The parameters in what follows the fixed part of a path, if it fits: a name takes one piece, `*name` all the
+    rest.
+    """
     parts = {}
-    for at, word in enumerate(pattern):
-        if type(word) is str:
-            if word[:1] == "*":
-                parts[word[1:]] = unquote(b"/".join(pieces[at:]))
-            else:
-                parts[word] = unquote(pieces[at])
-        elif word != pieces[at]:
+    pieces = rest.split(b"/", len(words) - 1)
+    if len(pieces) != len(words):
+        return None
+    for word, piece in zip(words, pieces):
+        if type(word) is bytes:
+            if word != piece:
+                return None
+        elif word[0] == "*":
+            parts[word[1:]] = unquote(piece)
+        elif not piece or b"/" in piece:
             return None
+        else:
+            parts[word] = unquote(piece) if b"%" in piece else piece.decode()
     return parts

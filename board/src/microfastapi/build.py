@@ -1,6 +1,7 @@
 """`python -m microfastapi build main.py`: what a PC can do once, so that the board need not do it at every start.
 
-For each program file: NAME.mpy (compiled, by `mpy-cross` where that is installed), NAME.api.json (the table of parameters, types,
+For each program file: NAME.mpy (compiled, by `mpy-cross` where that is installed), NAME.api.json (the table of
+parameters, types,
 units and documentation, which MicroPython forgets) and, for a file that makes an app, openapi.json. CPython only.
 """
 
@@ -31,7 +32,9 @@ def main(arguments: "list[str] | None" = None) -> None:
     build = commands.add_parser("build", help="compile programs and write the tables beside them")
     build.add_argument("programs", nargs="+", type=Path)
     build.add_argument("--to", type=Path, help="folder for what is made; default: beside each program")
-    library = commands.add_parser("library", help="compile microfastapi itself into a folder, to be copied to the board")
+    library = commands.add_parser(
+        "library", help="compile microfastapi itself into a folder, to be copied to the board"
+    )
     library.add_argument("folder", type=Path)
     library.add_argument("--testing", action="store_true", help="with the test client and the simulated pins")
     told = parser.parse_args(arguments)
@@ -114,7 +117,9 @@ def facts(parameter: "Parameter | Any") -> "dict[str, Any]":
         words["kind"] = parameter.kind.__name__
     if parameter.default is not ...:
         words["default"] = parameter.default
-    words |= {word: limit for word, limit in zip(("ge", "gt", "le", "lt"), parameter.limits, strict=True) if limit is not None}
+    words |= {
+        word: limit for word, limit in zip(("ge", "gt", "le", "lt"), parameter.limits, strict=True) if limit is not None
+    }
     for word in ("unit", "choices", "description", "where"):
         if getattr(parameter, word):
             words[word] = getattr(parameter, word)

@@ -1,12 +1,21 @@
 """What a driver (an object of any class) offers: its attributes and actions, as data, and in the hub's words.
 
-Public properties are attributes, public methods are actions; `stop` and `close` are the host's own. Units and limits stand in
+Public properties are attributes, public methods are actions; `stop` and `close` are the host's own. Units and limits
+stand in
 the types: `volume: Quantity("mL", ge=0, le=10)`. How names and types are learnt is decided in `signature`.
 """
 
 from .parameters import Parameter
 
-_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean", dict: "object", list: "array", bytes: "string"}
+_TYPES = {
+    int: "integer",
+    float: "number",
+    str: "string",
+    bool: "boolean",
+    dict: "object",
+    list: "array",
+    bytes: "string",
+}
 _BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 _EFFECTS = ("read", "absolute", "checkable", "once")
 _effects = {}  # function -> effect, because functions have no attributes here

@@ -117,11 +117,15 @@ def inspect_signature(function):
     elif inspect.isgeneratorfunction(function):
         nature = "generator"
     doc = (inspect.getdoc(function) or "").split("\n")[0]
-    return Signature(parameters, result if isinstance(result, Parameter) or hasattr(result, "rows") else None, doc, nature)
+    return Signature(
+        parameters, result if isinstance(result, Parameter) or hasattr(result, "rows") else None, doc, nature
+    )
 
 
 def annotation(hint):
-    """A Parameter, a type or None from an annotation: the first of `int | None`, the units and limits of `Annotated`."""
+    """A Parameter, a type or None from an annotation: the first of `int | None`, the units and limits of
+    `Annotated`.
+    """
     import types
     import typing
 
@@ -134,7 +138,9 @@ def annotation(hint):
             if isinstance(fact, Parameter):
                 return fact
             parameter.unit = getattr(fact, "unit", parameter.unit)
-            limits = [getattr(fact, word, None) or old for word, old in zip(("ge", "gt", "le", "lt"), limits, strict=True)]
+            limits = [
+                getattr(fact, word, None) or old for word, old in zip(("ge", "gt", "le", "lt"), limits, strict=True)
+            ]
         parameter.limits = tuple(limits)
         return parameter
     if typing.get_origin(hint) in (typing.Union, types.UnionType):

@@ -1,4 +1,6 @@
-"""Files from the flash: in blocks, with a type, an ETag and, where `name.gz` lies beside and the client reads it, compressed."""
+"""Files from the flash: in blocks, with a type, an ETag and, where `name.gz` lies beside and the client reads it,
+compressed.
+"""
 
 import os
 

@@ -1,8 +1,10 @@
 """A driver on this board as an instrument of the laboratory: the contract that hosts and boards speak alike over HTTP.
 
-Identity and memory are the point: an action is asked for with the caller's id, remembered before the driver is called, and
+Identity and memory are the point: an action is asked for with the caller's id, remembered before the driver is
+called, and
 asked again it is answered, not done again (`ledger`). What a driver offers is found in `describe`.
-An action that is `async` or a generator leaves the loop free: attributes are read and `/stop` answered while it runs. A plain
+An action that is `async` or a generator leaves the loop free: attributes are read and `/stop` answered while it runs.
+A plain
 method blocks the loop until it returns, unless `thread=True` gives it the second core.
 """
 
@@ -175,7 +177,9 @@ class Instrument:
 
     def _attribute(self, name: str):
         if name not in self.attributes:
-            raise _problem("NotFoundError", 404, "%s has no attribute %s; it has %s." % (self.name, name, _list(self.attributes)))
+            raise _problem(
+                "NotFoundError", 404, "%s has no attribute %s; it has %s." % (self.name, name, _list(self.attributes))
+            )
         return self.attributes[name]
 
     # Setting
@@ -186,7 +190,9 @@ class Instrument:
         if not attribute.writable:
             raise _problem("ConflictError", 409, "%s.%s cannot be set." % (self.name, name), "It can be read.")
         fields = request.fields()
-        values, faults = _check({name: attribute.value}, {name: fields["value"]} if "value" in fields else {}, self.name)
+        values, faults = _check(
+            {name: attribute.value}, {name: fields["value"]} if "value" in fields else {}, self.name
+        )
         _refuse(faults)
         self._check_lease(request)
         self._refuse_if_busy("setting " + name)
@@ -212,7 +218,12 @@ class Instrument:
         entry = self.ledger.find(identity)
         if entry:
             if entry["action"] != action or entry["parameters"] != parameters:
-                raise _problem("ConflictError", 409, "The id %s belongs to %s with other parameters." % (identity, entry["action"]), "Make a new id for a new request.")
+                raise _problem(
+                    "ConflictError",
+                    409,
+                    "The id %s belongs to %s with other parameters." % (identity, entry["action"]),
+                    "Make a new id for a new request.",
+                )
         else:
             entry = self._accept(offered, identity, parameters, request)
         if "respond-async" in request.header("prefer", ""):
@@ -272,7 +283,9 @@ class Instrument:
             error = _problem("DriverError", 502, repr(fault), traceback=trace(fault)).problem()
         if state == "cancelled":
             result = None
-            error = _problem("CancelledError", 409, "%s was ended by %s." % (action.name, self.asked or "the board")).problem()
+            error = _problem(
+                "CancelledError", 409, "%s was ended by %s." % (action.name, self.asked or "the board")
+            ).problem()
         entry.update({"state": state, "result": result, "error": error, "ended": now()})
         while True:
             try:
@@ -297,7 +310,9 @@ class Instrument:
         return plain(answer)
 
     async def _beside(self, method, values: dict):
-        """The driver's method in a thread; looked at again and again, because threads cannot wake every board's loop."""
+        """The driver's method in a thread; looked at again and again, because threads cannot wake every board's
+        loop.
+        """
         box = []
 
         def work():
@@ -324,7 +339,9 @@ class Instrument:
         try:
             for row in generator:
                 if number >= self.rows:
-                    raise MemoryError("more than %d rows; yield fewer, or give the instrument more with rows=" % self.rows)
+                    raise MemoryError(
+                        "more than %d rows; yield fewer, or give the instrument more with rows=" % self.rows
+                    )
                 row = plain(row)
                 for name in row:
                     columns.setdefault(name, []).append(row[name])
@@ -360,7 +377,12 @@ class Instrument:
         if entry is not self.running:
             raise _problem("ConflictError", 409, "%s is over: %s." % (action, entry["state"]))
         if self.thread and self.actions[action].nature == "plain":
-            raise _problem("ConflictError", 409, action + " blocks in its driver and cannot be cancelled.", "Stop the instrument, or wait.")
+            raise _problem(
+                "ConflictError",
+                409,
+                action + " blocks in its driver and cannot be cancelled.",
+                "Stop the instrument, or wait.",
+            )
         self._end("cancel")
         return entry, 202
 
@@ -402,7 +424,9 @@ class Instrument:
 
     def _action(self, name: str):
         if name not in self.actions:
-            raise _problem("NotFoundError", 404, "%s has no action %s; it has %s." % (self.name, name, _list(self.actions)))
+            raise _problem(
+                "NotFoundError", 404, "%s has no action %s; it has %s." % (self.name, name, _list(self.actions))
+            )
         return self.actions[name]
 
     def _check_lease(self, request) -> None:
@@ -428,7 +452,8 @@ class Instrument:
             raise _problem(
                 "BusyError",
                 409,
-                "%s is busy: %s runs since %s; %s was refused." % (self.name, self.running["action"], self.running["started"], asked),
+                "%s is busy: %s runs since %s; %s was refused."
+                % (self.name, self.running["action"], self.running["started"], asked),
                 "Ask again when it has ended, or stop it.",
                 running=self.running["id"],
                 action=self.running["action"],
@@ -459,7 +484,14 @@ def _outcome(entry: dict) -> dict:
 
 def _unknown(identity: str, instrument: str, action: str, effect: str, state: str) -> dict:
     """The answer about an invocation that is not in the ledger."""
-    answer = {"id": identity, "instrument": instrument, "action": action, "effect": effect, "state": state, "parameters": {}}
+    answer = {
+        "id": identity,
+        "instrument": instrument,
+        "action": action,
+        "effect": effect,
+        "state": state,
+        "parameters": {},
+    }
     for word in ("accepted", "started", "ended", "result", "error", "actor"):
         answer[word] = None
     return answer
@@ -470,7 +502,12 @@ def _canonical(identity: str) -> str:
     try:
         born(identity)
     except ValueError:
-        raise _problem("InvalidError", 422, "The invocation id %s is not a UUID." % identity[:80], "Send a UUIDv7, or POST without an id.")
+        raise _problem(
+            "InvalidError",
+            422,
+            "The invocation id %s is not a UUID." % identity[:80],
+            "Send a UUIDv7, or POST without an id.",
+        )
     return identity
 
 

@@ -1,7 +1,10 @@
-"""What a board remembers of the actions it was asked for: a ring of the last ones, and of `once` actions a file on the flash.
+"""What a board remembers of the actions it was asked for: a ring of the last ones, and of `once` actions a file on
+the flash.
 
-A line is written before the driver is called and another before the end is answered. After a restart an action that has the
-first line and not the second is *interrupted*; it is never done again by itself. The file is bounded: when it has grown, it is
+A line is written before the driver is called and another before the end is answered. After a restart an action that
+has the
+first line and not the second is *interrupted*; it is never done again by itself. The file is bounded: when it has
+grown, it is
 written anew aside and renamed. A line without its end-of-line was torn by a power cut and does not count.
 """
 
@@ -46,7 +49,9 @@ class Ledger:
         return "not arrived"
 
     def begin(self, entry: dict, lasting: bool) -> None:
-        """Remembers an action that is about to begin; OSError if a lasting one cannot be written: then nothing may move."""
+        """Remembers an action that is about to begin; OSError if a lasting one cannot be written: then nothing may
+        move.
+        """
         if not self.birth:
             self.birth = self.boot = born(entry["id"]) or 0
             if self.file:

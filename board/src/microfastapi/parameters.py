@@ -1,6 +1,8 @@
-"""Parameters of a handler: what each is called, where it comes from, its type and limits; and the 422 when it does not fit.
+"""Parameters of a handler: what each is called, where it comes from, its type and limits; and the 422 when it does
+not fit.
 
-How a handler's parameters are learnt is decided in `signature`. All faults of a request are told at once, in FastAPI's shape.
+How a handler's parameters are learnt is decided in `signature`. All faults of a request are told at once, in
+FastAPI's shape.
 """
 
 import json
@@ -20,6 +22,7 @@ class Parameter:
     limits = (None, None, None, None)  # here once, not in each of them: a board's memory
     unit = choices = description = where = None
     name = ""
+    key = b""  # the name, as it stands in a query
     plain = False  # no limits and no choices
 
     def __init__(
@@ -56,6 +59,7 @@ class Parameter:
         """Takes the type from the default where none was written: text where there is none either."""
         if self.kind is None:
             self.kind = str if self.default is ... or self.default is None else type(self.default)
+        self.key = self.name.encode()
         self.plain = self.limits == (None, None, None, None) and not self.choices
 
     def take(self, text: str):
@@ -138,7 +142,7 @@ def gather(parameters: list, request) -> dict:
         where = parameter.where
         name = parameter.name
         if where == "query":
-            value = request.query.get(name, ...)
+            value = request.value(parameter.key)
         elif where == "path":
             value = request.parts.get(name, ...)
         elif where == "request":
@@ -153,7 +157,11 @@ def gather(parameters: list, request) -> dict:
             fits = parameter.default is not ...
         else:
             try:
-                found = values[name] = parameter.take(value) if where in ("path", "query") else parameter.accept(value)
+                if where != "query" and where != "path":
+                    found = parameter.accept(value)
+                else:
+                    found = value if parameter.kind is str else parameter.take(value)
+                values[name] = found
                 fits = parameter.plain or parameter.allows(found)
             except (ValueError, OverflowError):
                 fits = False
@@ -182,4 +190,3 @@ def read_json(body: bytes):
         from .trouble import no_json
 
         raise no_json()
-

@@ -1,6 +1,7 @@
 """What CPython and MicroPython do differently: waiting for a socket, the text of a traceback, what JSON calls infinity.
 
-On a board everything here is a few lines over `asyncio.core`; the desktop's half stands in `desktop` and never reaches a
+On a board everything here is a few lines over `asyncio.core`; the desktop's half stands in `desktop` and never
+reaches a
 board's flash. The one idea: a connection is a plain generator that says `yield from readable(sock)`. MicroPython's
 own asyncio needs no object for that, and so a wait costs no memory.
 """

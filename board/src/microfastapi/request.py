@@ -10,35 +10,68 @@ from .response import HTTPException
 class Request:
     """One request; a handler that has a parameter named `request` is given it."""
 
+    body = b""
+    parts = None  # of the path, by name
+    left = 0  # bytes of the body that a handler which reads it itself has not read
+    coded = False  # the query has a percent sign or a plus
+    _query = _fields = None
+
     def __init__(self, connection, head: bytes, lower: bytes, line: bytes):
         self.connection = connection
         self.head = head
         self.lower = lower
-        self.body = b""
-        method, _, target = line.partition(b" ")
-        path, _, query = target.partition(b"?")
-        if path[:1] != b"/":
+        at = line.find(b"?")
+        if at >= 0:
+            self.raw_query = line[at + 1 :]
+            line = line[:at]
+        else:
+            self.raw_query = b""
+        self.key = line  # b"GET /path"
+        at = line.find(b" /")
+        if at < 1 or b" " in line[:at]:
             raise HTTPException(400, "the target of a request is a path that begins with /")
-        self.method = method
-        self.raw_path = path
-        self.raw_query = query
-        self.parts = {}
-        self._query = self._fields = None
+
+    @property
+    def method(self) -> bytes:
+        return self.key.split(b" ", 1)[0]
+
+    @property
+    def raw_path(self) -> bytes:
+        return self.key.split(b" ", 1)[1]
 
     @property
     def path(self) -> str:
         return unquote(self.raw_path)
 
+    def value(self, name: bytes):
+        """The last value of a name in the query string, as text; `...` where there is none.
+
+        Names are compared as bytes: making a text costs this interpreter more than all the rest.
+        """
+        values = self._query
+        if values is None:
+            values = self._query = {}
+            text = self.raw_query
+            if text:
+                self.coded = b"%" in text or b"+" in text
+                for pair in text.split(b"&"):
+                    word, _, value = pair.partition(b"=")
+                    values[unquote(word, True).encode() if self.coded else word] = value
+        value = values.get(name)
+        if value is None:
+            return ...
+        if self.coded:
+            return unquote(value, True)
+        try:
+            return value.decode()
+        except ValueError:
+            return unquote(value)  # which says what is wrong with it
+
     @property
     def query(self) -> dict:
         """The query string by name; of a name that comes twice, the last value."""
-        if self._query is None:
-            self._query = {}
-            if self.raw_query:
-                for pair in self.raw_query.split(b"&"):
-                    name, _, value = pair.partition(b"=")
-                    self._query[unquote(name, True)] = unquote(value, True)
-        return self._query
+        self.value(b"")
+        return {unquote(word): self.value(word) for word in self._query if word}
 
     def header(self, name: str, default=None):
         """A header's value as text, whatever the case of its name."""

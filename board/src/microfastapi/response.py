@@ -47,7 +47,9 @@ class Response:
 
 
 class HTTPException(Exception):  # noqa: N818  FastAPI's spelling
-    """A refusal, to be raised by a handler; answered as problem details (RFC 9457), which FastAPI's clients read too."""
+    """A refusal, to be raised by a handler; answered as problem details (RFC 9457), which FastAPI's clients read
+    too.
+    """
 
     def __init__(self, status_code: int, detail="", headers: "dict | None" = None, **fields):
         super().__init__(detail)
@@ -84,7 +86,9 @@ def encode(value) -> bytes:
 
 
 def respond(result) -> Response:
-    """What a handler returned, as a Response: a tuple (body, status) or (body, status, headers) says more than a body."""
+    """What a handler returned, as a Response: a tuple (body, status) or (body, status, headers) says more than a
+    body.
+    """
     if isinstance(result, Response):
         return result
     status, headers = 200, None

@@ -1,7 +1,8 @@
 """One connection, from accept to close: heads are read, handlers called, answers sent. Which handler is `app`'s to say.
 
 The idea to read on with: a request without parameters and body costs one look into a table whose keys are the first
-words of the request line as they came (`b"GET /"`), one call and one send; a `Request` is made only where one is needed.
+words of the request line as they came (`b"GET /"`), one call and one send; a `Request` is made only where one is
+needed.
 Memory is bounded: a head has to fit the connection's buffer, and buffers are used again.
 
 A phase says what a connection waits for. `App.beat` counts; a connection that stays in a phase for more beats than
@@ -92,11 +93,13 @@ class Connection:
                         keep = keeps(lower, keep)
                     line = head[:stop]
                     route = app.table.get(line)
-                    if route and not route.needs and b"\ncontent-length:" not in lower and b"\ntransfer-" not in lower:
+                    bodied = b"\ncontent-length:" in lower or b"\ntransfer-encoding:" in lower
+                    if route and not route.needs and not bodied:
                         result = route.handler()
                     else:
                         request = Request(self, head, lower, line)
-                        left = body_length(lower)
+                        if bodied:
+                            left = body_length(lower)
                         route = app.find(request)
                         if route.raw:
                             request.body = bytes(view[used : min(have, used + left)])
@@ -118,7 +121,12 @@ class Connection:
                     if kind is COROUTINE:
                         result = yield from result
                         kind = type(result)
-                    if kind is Response or kind is tuple or kind is bytes or (request and request.method == b"HEAD"):
+                    if (
+                        kind is Response
+                        or kind is tuple
+                        or kind is bytes
+                        or (request and request.key[0] == 72 and request.key[:5] == b"HEAD ")
+                    ):
                         response = respond(result)
                     else:
                         result = encode(result)
@@ -140,7 +148,9 @@ class Connection:
                 if left:
                     keep = False
                 if response:
-                    yield from self.reply(response, keep, request and request.method == b"HEAD")
+                    yield from self.reply(
+                        response, keep, request and request.key[0] == 72 and request.key[:5] == b"HEAD "
+                    )
                 else:
                     rest = b""
                     if len(result) > _LARGE:  # a copy of it behind the head would be one too many
@@ -163,7 +173,9 @@ class Connection:
 
                         yield from drain(self)
                     return
-                head = lower = line = result = rest = request = response = None  # an idle connection holds its buffer only
+                head = lower = line = result = rest = request = response = (
+                    None  # an idle connection holds its buffer only
+                )
                 self.phase = _IDLE
                 self.since = app.beat
                 have -= used

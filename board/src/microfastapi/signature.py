@@ -1,7 +1,9 @@
-"""How a function's parameters are learnt on an interpreter that has forgotten them. Needed once, at start, then dropped.
+"""How a function's parameters are learnt on an interpreter that has forgotten them. Needed once, at start, then
+dropped.
 
 MicroPython keeps no annotations. In this order: `inspect` (CPython); what the decorator says; a table that
-`python -m microfastapi build` wrote beside the .mpy; the `def` lines of the source on the flash; the function object itself,
+`python -m microfastapi build` wrote beside the .mpy; the `def` lines of the source on the flash; the function object
+itself,
 which knows names and defaults. A type nobody could tell is taken from the default, else it is text.
 """
 
@@ -15,7 +17,9 @@ _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "dict": dict, "l
 
 
 class Signature:
-    """What is known of a function: its parameters in order, what it returns, its first line of documentation, its nature."""
+    """What is known of a function: its parameters in order, what it returns, its first line of documentation, its
+    nature.
+    """
 
     def __init__(self, parameters: list, result=None, doc: str = "", nature: str = "plain"):
         self.parameters = parameters
@@ -39,7 +43,10 @@ def prepare(app) -> None:
             parameter.settle()
         route.needs = bool(route.parameters or route.raw or route.status_code != 200 or app.guards(route))
         if "{" in route.path:
-            app.patterns.append(([_segment(part) for part in route.path[1:].split("/")], route))
+            fixed, _, rest = route.path.partition("{")
+            words = [_segment(part) for part in ("{" + rest).split("/")]
+            name = words[0] if len(words) == 1 and words[0][0] != "*" else None
+            app.patterns.append((route.method + b" " + fixed.encode(), name, words, route))
         else:
             app.table.setdefault(route.method + b" " + route.path.encode(), route)
 
@@ -59,7 +66,8 @@ def learn(route) -> None:
         if not route.spec:
             raise ValueError(
                 "the parameters of %s cannot be read on this board; write them in the decorator: "
-                "@app.%s(%r, name=int, other=Query(float, 1.0))" % (_name(route.handler), route.method.decode().lower(), path)
+                "@app.%s(%r, name=int, other=Query(float, 1.0))"
+                % (_name(route.handler), route.method.decode().lower(), path)
             )
         known = Signature([_named(name, Parameter()) for name in route.spec])
     route.path = path
@@ -76,7 +84,9 @@ def learn(route) -> None:
 
 
 def signature(function, path: str = "", owner=None, name: str = "") -> "Signature | None":
-    """What can be known of `function`; `path` (of its decorator) or `owner` (its class) tell it from others of its name."""
+    """What can be known of `function`; `path` (of its decorator) or `owner` (its class) tell it from others of its
+    name.
+    """
     if not MICROPYTHON:
         from .desktop import inspect_signature
 
@@ -300,7 +310,9 @@ def made(kind, default) -> Parameter:
             parameter.kind = kind
         return parameter
     if isinstance(kind, Parameter):
-        parameter = Parameter(kind.kind, unit=kind.unit, choices=kind.choices, description=kind.description, where=kind.where)
+        parameter = Parameter(
+            kind.kind, unit=kind.unit, choices=kind.choices, description=kind.description, where=kind.where
+        )
         parameter.limits = kind.limits
         parameter.default = kind.default if default is ... else default
         return parameter
@@ -308,7 +320,9 @@ def made(kind, default) -> Parameter:
 
 
 def _worth(text: str, module):
-    """What an expression in a `def` line stands for, in the names of its module and ours; None where that is not known."""
+    """What an expression in a `def` line stands for, in the names of its module and ours; None where that is not
+    known.
+    """
     text = text.split(" | ")[0].strip("'\"")
     if text[:9] == "Optional[":
         text = text[9:-1]
@@ -325,7 +339,9 @@ def _worth(text: str, module):
 
 
 class _Annotated:
-    """`Annotated[float, Unit("mm"), Interval(ge=0, le=100)]` as a Parameter, for drivers that are at home on both sides."""
+    """`Annotated[float, Unit("mm"), Interval(ge=0, le=100)]` as a Parameter, for drivers that are at home on both
+    sides.
+    """
 
     def __getitem__(self, parts):
         facts = {}
@@ -352,7 +368,9 @@ def _rows(**columns):
 
 
 def _from_object(function) -> "Signature | None":
-    """Names and defaults out of the compiled function, as py/objfun.h and py/bc.h of MicroPython 1.19 to 1.29 lay them out."""
+    """Names and defaults out of the compiled function, as py/objfun.h and py/bc.h of MicroPython 1.19 to 1.29 lay
+    them out.
+    """
     try:
         import uctypes
     except ImportError:

@@ -2,7 +2,8 @@
 
     import microfastapi.simulated as machine; machine.install()
 
-After that `import machine` anywhere gives this module. `Pin.all` are the pins by number; a test sets `Pin.all[4].value(1)`
+After that `import machine` anywhere gives this module. `Pin.all` are the pins by number; a test sets
+`Pin.all[4].value(1)`
 as the world would, and reads `Pin.all[15].history` as an oscilloscope would. Not copied to a board.
 """
 

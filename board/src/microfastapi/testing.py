@@ -32,7 +32,12 @@ class TestClient:
         """Sends one request and answers what came back; tasks that it started go on with the next request."""
         if json is not None:
             body = codec.dumps(json).encode()
-        lines = ["%s %s HTTP/1.1" % (method, path), "Host: board", "Connection: close", "Content-Length: %d" % len(body)]
+        lines = [
+            "%s %s HTTP/1.1" % (method, path),
+            "Host: board",
+            "Connection: close",
+            "Content-Length: %d" % len(body),
+        ]
         if self.token:
             lines.append("Authorization: Bearer " + self.token)
         for name in headers or {}:

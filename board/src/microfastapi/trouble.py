@@ -1,4 +1,6 @@
-"""What is needed only when a request is refused or goes wrong; a board loads it when that happens for the first time."""
+"""What is needed only when a request is refused or goes wrong; a board loads it when that happens for the first
+time.
+"""
 
 import sys
 
@@ -37,13 +39,10 @@ def response(error: HTTPException) -> Response:
     return answer
 
 
-def no_route(app, path: bytes) -> HTTPException:
+def no_route(app, request) -> HTTPException:
     """405 with what is allowed, else 404."""
-    from .app import fit
-
-    pieces = path[1:].split(b"/")
-    allowed = [method for method in _METHODS if method + b" " + path in app.table]
-    allowed += [route.method for pattern, route in app.patterns if fit(pattern, pieces) is not None]
+    path = b" " + request.raw_path
+    allowed = [method for method in _METHODS if method + path in app.table or app.match(method + path, request)]
     if allowed:
         return HTTPException(405, headers={"Allow": b", ".join(allowed).decode()})
     return HTTPException(404, "nothing is at this path; /docs lists what there is" if app.docs else "")

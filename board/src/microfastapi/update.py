@@ -1,4 +1,5 @@
-"""New files over the network: `PUT /files/{name}` behind the token, written aside and renamed, so a cut line changes nothing.
+"""New files over the network: `PUT /files/{name}` behind the token, written aside and renamed, so a cut line changes
+nothing.
 
 `?restart=1` resets the board afterwards, with its hardware brought to rest first (`safe=`).
 """

@@ -45,7 +45,9 @@ class Wifi:
         end = time.time() + timeout
         while not self.station.isconnected():
             if time.time() > end:
-                raise OSError("no connection to %s within %d s; status %s" % (self.ssid, timeout, self.station.status()))
+                raise OSError(
+                    "no connection to %s within %d s; status %s" % (self.ssid, timeout, self.station.status())
+                )
             time.sleep(0.1)
         self.ip = self.station.ifconfig()[0]
         self._set_clock()

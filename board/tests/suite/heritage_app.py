@@ -47,7 +47,11 @@ def remove(item_id: int):
 
 
 @app.post("/pump")
-def pump(volume: float = Body(ge=0, le=10, unit="mL"), mode: str = Body("slow", choices=["slow", "fast"]), on: bool = False):
+def pump(
+    volume: float = Body(ge=0, le=10, unit="mL"),
+    mode: str = Body("slow", choices=["slow", "fast"]),
+    on: bool = False,
+):
     return {"volume": volume, "mode": mode, "on": on}
 
 
@@ -83,7 +87,8 @@ def whole(rest):
 
 @app.get("/echo")
 def echo(request):
-    return {"method": request.method.decode(), "path": request.path, "agent": request.header("User-Agent"), "query": request.query}
+    agent = request.header("User-Agent")
+    return {"method": request.method.decode(), "path": request.path, "agent": agent, "query": request.query}
 
 
 @app.get("/pieces")

@@ -2,9 +2,10 @@
 
 import asyncio
 
+from wire import Served
+
 import microfastapi.simulated as machine
 from microfastapi import MicroFastApi, Wifi
-from wire import Served
 
 machine.install()
 
@@ -118,7 +119,7 @@ def test_the_radio_joins_stays_and_does_not_nap():
         def status(self):
             return 0
 
-    class network:  # noqa: N801
+    class network:
         WLAN = Lan
         STA_IF = 0
         named = []
@@ -141,35 +142,3 @@ def test_the_radio_joins_stays_and_does_not_nap():
         assert wifi.losses == 1
     finally:
         microfastapi.wifi.network = real
-
-
-def test_a_plain_action_may_have_the_second_core():
-    from microfastapi import TestClient
-
-    class Balance:
-        def weigh(self) -> float:
-            return 12.5
-
-        def fail(self) -> float:
-            raise OSError(5)
-
-    app = MicroFastApi()
-    app.instrument(Balance(), ledger=None, thread=True)
-    client = TestClient(app)
-    assert client.post("/actions/weigh").json()["result"] == 12.5
-    assert client.post("/actions/fail").status_code == 502
-
-
-def test_several_instruments_have_a_place_each():
-    from microfastapi import TestClient
-
-    class Lamp:
-        on = False
-
-    app = MicroFastApi()
-    app.instrument(Lamp(), "left", prefix="/left", ledger=None)
-    app.instrument(Lamp(), "right", prefix="/right", ledger=None)
-    client = TestClient(app)
-    assert client.get("/left").json()["name"] == "left"
-    assert client.get("/right/health").json()["status"] == "idle"
-    assert client.get("/right").json()["links"]["events"] == "/right/events"

@@ -99,7 +99,11 @@ def test_a_token_guards_what_changes_something():
 
     nobody, owner = TestClient(app), TestClient(app, token="s3cret")
     assert nobody.get("/").json() == 1
-    for reply in (nobody.post("/go"), TestClient(app, token="s3cre").post("/go"), TestClient(app, token="s3crett").post("/go")):
+    for reply in (
+        nobody.post("/go"),
+        TestClient(app, token="s3cre").post("/go"),
+        TestClient(app, token="s3crett").post("/go"),
+    ):
         assert reply.status_code == 401
         assert reply.headers["www-authenticate"] == "Bearer"
     assert owner.post("/go").json() == 2

@@ -101,7 +101,7 @@ def test_who_does_not_wait_gets_202_and_a_place_to_look():
 
 
 def test_a_busy_instrument_refuses_another_action_and_says_what_runs():
-    client, pump = board()
+    client, _ = board()
     identity = new_id()
     dispense(client, identity, Prefer="respond-async")
     reply = client.post("/actions/move_to", {"position": 1})
@@ -162,7 +162,7 @@ def test_stop_calls_the_driver_while_an_action_runs():
 
 def test_a_running_action_is_cancelled_also_before_its_first_step():
     for wait in (False, True):
-        client, pump = board()
+        client, _ = board()
         identity = new_id()
         dispense(client, identity, Prefer="respond-async")
         if wait:
@@ -201,4 +201,3 @@ def test_what_nobody_asked_for_has_not_arrived():
     assert client.get("/actions/dispense/" + new_id()).json()["state"] == "not arrived"
     old = "00000000-0000-7000-8000-000000000000"
     assert client.get("/actions/dispense/" + old).json()["state"] == "cannot tell"
-

@@ -140,7 +140,11 @@ async def test_a_silent_connection_is_closed_when_its_time_is_up():
         silent = await served.open()
         halting = await served.open()
         await halting.send(b"GET / HT")
-        assert await silent.reply() == (408, b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", b"")
+        assert await silent.reply() == (
+            408,
+            b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            b"",
+        )
         assert (await halting.reply())[0] == 408
         idle = await served.open()
         assert (await idle.ask(GET))[0] == 200
@@ -200,7 +204,12 @@ async def test_where_all_are_busy_a_newcomer_is_told_so():
 async def test_a_client_that_goes_away_leaves_nothing_behind():
     app = made()
     async with Served(app) as served:
-        for data in (b"", b"GET", b"POST /length HTTP/1.1\r\nContent-Length: 50\r\n\r\n{", b"GET /large HTTP/1.1\r\n\r\n"):
+        for data in (
+            b"",
+            b"GET",
+            b"POST /length HTTP/1.1\r\nContent-Length: 50\r\n\r\n{",
+            b"GET /large HTTP/1.1\r\n\r\n",
+        ):
             client = await served.open()
             if data:
                 await client.send(data)
