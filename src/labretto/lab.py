@@ -98,6 +98,8 @@ class LabInstrument(_Frozen):
     """Attribute → seconds between two looks at it."""
     safe: dict[str, Any] = {}
     """Attribute → value that `stop()` sets, for a driver without a `stop` of its own."""
+    limits: dict[str, Any] | Path | None = None
+    """What the lab allows, or the TOML or YAML file that says it; read by the host (`instrument.limits_file`)."""
     overlay: Path | None = None
     """A file with the keys of `SIDE`, for a driver that is used in many labs; what stands here comes before it."""
     compat: dict[str, str] = {}
@@ -218,7 +220,9 @@ def _default_name(file: Path) -> str:
 def _instrument(name: str, table: Any, file: Path) -> Any:
     if not isinstance(table, dict):
         return table
-    resolved = {key: file.parent / table[key] for key in ("path", "overlay") if isinstance(table.get(key), str)}
+    resolved = {
+        key: file.parent / table[key] for key in ("path", "overlay", "limits") if isinstance(table.get(key), str)
+    }
     side, _ = _side(resolved.get("overlay"))
     both = {
         key: side[key] | table[key] for key in side if isinstance(side[key], dict) and isinstance(table.get(key), dict)

@@ -25,6 +25,7 @@ from labretto.instrument.describe import describe
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import Invocation, new_id
 from labretto.instrument.ledger import Ledger
+from labretto.instrument.limits_file import read_limits
 from labretto.instrument.reading import now
 from labretto.network.client import Instrument, open_instrument
 
@@ -405,6 +406,38 @@ async def test_who_listens_hears_who_has_an_instrument(instrument: Instrument) -
 
     told = [await asyncio.wait_for(heard.get(), 5) for _ in range(4)]
     assert told == [("Ada", 3), (None, None), ("run 7", 4), (None, None)]
+
+
+async def test_what_the_lab_does_not_allow_is_refused_and_its_narrower_limits_are_described(
+    served: Serve, rig: Any
+) -> None:
+    rules = {"x": {"maximum": 10, "needs": {"firmware": {"equals": "2.2"}}}, "move.to": {"maximum": 10}}
+    async with AsyncExitStack() as stack:
+        host = Host(lambda: rig, describe(type(rig), name="rig"), Ledger(), limits=read_limits(rules))
+        address = await stack.enter_async_context(served(await stack.enter_async_context(host)))
+        instrument = await stack.enter_async_context(await open_instrument(address))
+
+        assert instrument.description.actions["move"].parameters["to"].schema["maximum"] == 10
+        with pytest.raises(LimitError, match=r"to=11.0 mm is above 10 mm, a limit of this lab"):
+            await instrument.invoke("move", {"to": 11})
+        with pytest.raises(ConflictError, match=r"firmware is '2.1', which is none of '2.2'"):
+            await instrument.write("x", 5)
+        assert (await instrument.health())["blocked"] is None
+    assert (rig._x, rig._moves) == (1.5, [])
+
+
+async def test_limits_that_cannot_be_read_block_every_act_and_say_why(served: Serve, rig: Any, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        limits = read_limits(tmp_path / "gone.toml")
+        host = Host(lambda: rig, describe(type(rig), name="rig"), Ledger(), limits=limits)
+        address = await stack.enter_async_context(served(await stack.enter_async_context(host)))
+        instrument = await stack.enter_async_context(await open_instrument(address))
+
+        with pytest.raises(ConflictError, match=r"gone.toml cannot be used: no such file"):
+            await instrument.invoke("look", {})
+        assert "gone.toml" in (await instrument.health())["blocked"]
+        assert (await instrument.read("x")).value == 1.5
+        assert (await instrument.stop())["stopped"] is True
 
 
 # Ending early ---------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import contextlib
 import logging
 import reprlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from labretto.instrument.execution import Execution
 from labretto.instrument.invocation import Invocation, check_id, new_id
 from labretto.instrument.leases import Lease, Leases, lease_as_dict
 from labretto.instrument.ledger import Ledger
+from labretto.instrument.limits import WHOLE, Limits, check_rate, unmet
 from labretto.instrument.reading import Reading, isoformat, now
 from labretto.instrument.thread import DriverThread, driver_error
 
@@ -75,15 +76,21 @@ class Host:
         make: makes the driver; called in the driver's thread, which some vendor libraries insist on.
         offer: the description and validators from `labretto.instrument.describe.describe`.
         ledger: remembers invocations; the host closes it.
+        limits: what the lab allows; narrower than what the driver does.
     """
 
-    def __init__(self, make: Callable[[], object], offer: Offer, ledger: Ledger) -> None:
-        self._offer = offer
+    def __init__(
+        self, make: Callable[[], object], offer: Offer, ledger: Ledger, *, limits: Limits | None = None
+    ) -> None:
+        self._limits = limits or Limits()
+        self._take_offer(offer)
         self._ledger = ledger
         self._leases = Leases(offer.description.name, ledger)
         self._thread = DriverThread(offer.description.name, make, asynchronous=offer.asynchronous, at_end=ledger.close)
         self._running: dict[str, _Front] = {}
         self._last: dict[str, Reading] = {}
+        self._sets: dict[str, tuple[Any, float]] = {}
+        """Attribute with a rate → what it was set to last, and when."""
         self._wanted: set[str] = set()
         self._listeners: list[Listener] = []
         self._closing = False
@@ -92,6 +99,11 @@ class Host:
     def description(self) -> Description:
         """What the instrument offers."""
         return self._offer.description
+
+    @property
+    def blocked(self) -> str | None:
+        """Why nothing may act: the lab's limits are not known; None if they are."""
+        return self._limits.blocked
 
     @property
     def ledger_birth(self) -> str:
@@ -128,7 +140,14 @@ class Host:
         offer = await self._thread.call(self.description.name, completed)
         if isinstance(offer, LabError):
             raise offer
+        self._take_offer(offer)
+
+    def _take_offer(self, offer: Offer) -> None:
+        """What the driver offers, within the limits of the lab."""
         self._offer = offer
+        if offer.complete is None:  # else it is known only once it is made
+            self._limits = self._limits.fitted(offer.description)
+            self._offer = replace(offer, description=self._limits.narrowed(offer.description))
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
@@ -205,15 +224,17 @@ class Host:
             BusyError: an exclusive action runs.
         """
         described = self._attribute(attribute)
+        place, asked = f"{self.description.name}.{attribute}", f"setting {attribute}"
         if not described.writable:
-            raise ConflictError(f"{self.description.name}.{attribute} cannot be set.", way_out="It can be read.")
-        plain = check_value(
-            self._offer.values[attribute], value, f"{self.description.name}.{attribute}", described.unit
-        )
-        self._refuse_if_closing()
-        self._leases.check(lease, f"setting {attribute}")
-        self._refuse_if_busy(f"setting {attribute}")
-        place = f"{self.description.name}.{attribute}"
+            raise ConflictError(f"{place} cannot be set.", way_out="It can be read.")
+        plain = check_value(self._offer.values[attribute], value, place, described.unit)
+        self._limits.refuse_if_blocked(asked)
+        self._limits.check_set(self.description.name, described, plain)
+        self._refuse_now(lease, asked, alone=True)
+        if self._limits.needs(attribute) or self._limits.rate(attribute):
+            await self._check_state(attribute, asked)
+            await self._check_rate(attribute, plain)
+            self._refuse_now(lease, asked, alone=True)  # others may have acted while the driver was asked
 
         def set_and_read() -> Reading:
             try:
@@ -222,7 +243,40 @@ class Host:
                 raise driver_error(f"{place} = {value!r}"[:200], error) from error
             return self._read(attribute)
 
-        return await self._thread.call(place, set_and_read)
+        try:
+            return await self._thread.call(place, set_and_read)
+        except LabError:
+            self._sets.pop(attribute, None)  # what it is now has to be read
+            raise
+
+    def _refuse_now(self, lease: int | None, asked: str, *, alone: bool) -> None:
+        """Refuse what may not begin at this moment."""
+        self._refuse_if_closing()
+        self._leases.check(lease, asked)
+        if alone:
+            self._refuse_if_busy(asked)
+
+    async def _check_state(self, name: str, asked: str) -> None:
+        """Look at what has to be in a certain state before `name` is set or done.
+
+        Raises:
+            ConflictError: it is not, or that cannot be seen.
+        """
+        for attribute, need in self._limits.needs(name).items():
+            seen = self._last.get(attribute)
+            if seen is None or need.against(seen, now()):  # young enough and right needs no second look
+                seen = await self._read_or_error(attribute)
+            if fault := need.against(seen, now()):
+                raise unmet(f"{self.description.name}: {asked}", attribute, fault)
+
+    async def _check_rate(self, attribute: str, value: Any) -> None:
+        rate = self._limits.rate(attribute)
+        if rate is None:
+            return
+        place = f"{self.description.name}.{attribute}"
+        before, at = self._sets.get(attribute) or ((await self.read(attribute)).value, -WHOLE)
+        check_rate(place, rate, before, value, self._front.time() - at)
+        self._sets[attribute] = value, self._front.time()
 
     # Leases -------------------------------------------------------------------------------------------------------
 
@@ -274,6 +328,7 @@ class Host:
             BusyError: another exclusive action runs; says which and since when.
             ConflictError: the id was used for something else.
             LeaseError: somebody else has the instrument, or a higher lease number was seen.
+            ConflictError: a state that the lab wants before this action is not there.
             StorageError: the ledger cannot be written; the driver was not called.
         """
         self._refuse_if_closing()
@@ -283,9 +338,16 @@ class Host:
             self._refuse_another(known, action, parameters)
             return await self._begun(identity) or known
         arguments = check_arguments(described, self._offer.arguments[action], parameters, self.description.name)
-        self._leases.check(lease, f"{action}({_spelled(parameters)})")
-        if described.exclusive:
-            self._refuse_if_busy(action)
+        asked = f"{action}({_spelled(parameters)})"
+        self._limits.refuse_if_blocked(asked)
+        self._limits.check_call(self.description.name, described, arguments)
+        self._refuse_now(lease, asked, alone=described.exclusive)
+        if self._limits.needs(action):
+            await self._check_state(action, asked)
+            if known := self._known(identity):  # another with the same id may have come while the driver was asked
+                self._refuse_another(known, action, parameters)
+                return await self._begun(identity) or known
+            self._refuse_now(lease, asked, alone=described.exclusive)
         name, time, effect = self.description.name, now(), described.effect
         invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, actor=actor)
         self._begin(invocation, arguments, described)

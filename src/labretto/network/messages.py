@@ -212,6 +212,7 @@ def _health(host: Host) -> dict[str, Any]:
         "status": "busy" if running else "idle",
         "running": running[0].as_dict() if running else None,
         "lease": host.lease.as_dict() if host.lease else None,
+        "blocked": host.blocked,
         "ledger": {"birth": host.ledger_birth},
         "process": os.getpid(),
     }

@@ -27,6 +27,7 @@ from labretto.instrument.adopt import adopt, arguments, constructor
 from labretto.instrument.describe import Offer
 from labretto.instrument.host import Host
 from labretto.instrument.ledger import Ledger
+from labretto.instrument.limits_file import read_limits
 from labretto.instrument.overlay import Overlay
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument, alone_folder, check_name
@@ -140,7 +141,8 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         remove_file(order.folder / "host.json")  # left by one that was killed: we hold its lock now
         listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http")))
         make, offer = _driver(order, driver)
-        host = Host(make, offer, Ledger(order.folder / "ledger.db"))
+        limits = read_limits(order.instrument.limits)
+        host = Host(make, offer, Ledger(order.folder / "ledger.db"), limits=limits)
         stack.push_async_callback(_idle, host)  # as long as its driver is busy nobody else may have this ledger
         await stack.enter_async_context(host)
         old_routes = order.instrument.compat if order.helao else None
