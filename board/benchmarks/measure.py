@@ -207,12 +207,12 @@ class Bench:
         return high
 
     def growth(self, number: int = 10_000) -> int:
-        """Bytes by which the heap in use has grown after so many requests, on i386."""
+        """Bytes by which the heap in use has grown over so many requests, after as many to warm up, on i386."""
         memory = Case("", "GET", "/memory", keep=True)
         with serving(
             self.command("i386", "-X", "heapsize=200k"), self.library, self.program, log=self.folder / "log"
         ) as (c, _):
-            for at in range(100):
+            for at in range(number):
                 c.ask(CASES[at % 4])
             before = json.loads(c.ask(memory))[1]
             for at in range(number):

@@ -25,9 +25,8 @@ def build(program: Path, folder: Path, environment: dict[str, str]) -> None:
     subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
+@pytest.mark.parametrize("interpreter", ["amd64", "i386", "i386, heap 96k, compiled"], indirect=True)
 def test_a_compiled_program_knows_what_its_source_said(interpreter: Any, compiled: Path, tmp_path: Path) -> None:
-    if interpreter.name == "cpython":
-        pytest.skip("CPython does not run .mpy files")
     program = tmp_path / "thermo.py"
     program.write_text((BOARD / "examples/thermometer/main.py").read_text())
     flash = tmp_path / "flash"

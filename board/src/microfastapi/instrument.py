@@ -433,8 +433,10 @@ class Instrument:
         text = request.header("labretto-lease")
         if text is None:
             return
-        if not text.isdigit():
-            raise _problem("InvalidError", 422, "The header Labretto-Lease is a number, not %s." % text)
+        if not text.isdigit() or len(text) > 15:  # one that nobody could ever rise above would lock everybody out
+            raise _problem(
+                "InvalidError", 422, "The header Labretto-Lease is a number of at most 15 digits, not %s." % text[:80]
+            )
         number = int(text)
         if number < self.ledger.lease:
             raise _problem(

@@ -75,7 +75,7 @@ def encode(value) -> bytes:
         return value
     try:
         text = json.dumps(value)
-        # MicroPython writes `nan`, `<object>` and `array(...)` without complaint; a text with one of these is looked at.
+        # MicroPython writes `nan`, `<object>` and `array(...)` without complaint; a text like that is looked at.
         if not (_NAN in text or _INF in text or "<" in text or "(" in text):
             return text.encode()
     except TypeError:
