@@ -1,4 +1,4 @@
-"""The command line: `labretto demo | up | serve | run | records | connect`.
+"""The command line: `labretto demo | up | serve | run | records | connect | conformance`.
 
 Commands read arguments and print; everything they do is done by the rooms below. What is imported by a command is
 imported inside it, so that `labretto --help` is quick.
@@ -166,6 +166,25 @@ def connect(
     from labretto.terminal import look_at
 
     look_at(name, command or [], as_json=as_json)
+
+
+@app.command()
+def conformance(
+    url: Annotated[str, typer.Argument(help="The host's address: http://HOST:PORT or tcp://HOST:PORT.")],
+    allow: Annotated[
+        list[str] | None, typer.Option(help='An effect that may be asked for besides read and absolute: "once".')
+    ] = None,
+    use: Annotated[list[str] | None, typer.Option(help="ROLE=ACTION, such as hold=dispense.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", "-p", help="ACTION.NAME=VALUE, VALUE as JSON.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Hold a host, whoever wrote it, to the contract; status 0 if it keeps it, 1 if not."""
+    from labretto.terminal import hold_to_the_contract, pairs
+
+    kept = hold_to_the_contract(url, allow or [], pairs(use or []), pairs(parameter or []), as_json=as_json)
+    raise typer.Exit(0 if kept else 1)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -29,6 +30,7 @@ from labretto.orchestrator.engine import OVER
 
 if TYPE_CHECKING:
     from labretto.hub import RunningHub
+    from labretto.network.conformance.judging import Finding
 
 console = Console()
 errors = Console(stderr=True)
@@ -398,3 +400,39 @@ def _unit(schema: Mapping[str, Any]) -> str:
 
 def _first_line(text: str) -> str:
     return text.splitlines()[0] if text else ""
+
+
+# labretto conformance ---------------------------------------------------------------------------------------------
+
+
+def hold_to_the_contract(
+    url: str, allow: Sequence[str], roles: Mapping[str, Any], parameters: Mapping[str, Any], *, as_json: bool
+) -> bool:
+    """See `labretto conformance`; answers whether the host keeps the contract."""
+    from labretto.network.conformance.candidate import permission
+    from labretto.network.conformance.suite import examine
+
+    allowed = permission(allow, roles, parameters)
+    report = asyncio.run(examine(url, allowed, told=_silent if as_json else _show_finding))
+    if as_json:
+        print_json(report.as_dict())
+    else:
+        counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in ("passed", "failed", "not applicable"))
+        console.print(f"{report.instrument} ({report.driver}) at {report.address}: {counts}", highlight=False)
+    return report.passed
+
+
+def _silent(finding: Finding) -> None:
+    pass
+
+
+def _show_finding(finding: Finding) -> None:
+    match finding.verdict:
+        case "passed":
+            console.print(f"[green]passed[/]  {escape(finding.sentence)}", highlight=False)
+        case "failed":
+            console.print(f"[red]failed[/]  {escape(finding.sentence)}", highlight=False)
+            for word in ("asked", "expected", "came"):
+                console.print(f"        {word}: {escape(getattr(finding, word))}", highlight=False)
+        case _:
+            console.print(f"[dim]   -    {escape(finding.sentence)} ({escape(finding.why)})[/]", highlight=False)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from labretto.errors import LabError, UnreachableError
+from labretto.errors import InvalidError, LabError, UnreachableError
 from labretto.instrument.describe import Action, Attribute, Description
 from labretto.instrument.invocation import Effect, new_id
 from labretto.network.client import parsed
@@ -61,6 +61,31 @@ class Permission:
     """Role → action that shall play it."""
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Action → parameters to call it with; others get an example that fits their limits."""
+
+
+def permission(allow: Iterable[str], roles: Mapping[str, Any], parameters: Mapping[str, Any]) -> Permission:
+    """What the words of a command line permit: effects, role → action, "action.name" → value.
+
+    Raises:
+        InvalidError: an effect or a role that there is none of, or a parameter without its action.
+    """
+    effects = {"read", "absolute", *allow}
+    _refuse_unknown("effect", effects, get_args(Effect))
+    _refuse_unknown("role", roles, ROLES)
+    given: dict[str, dict[str, Any]] = {}
+    for place, value in parameters.items():
+        action, dot, name = place.partition(".")
+        if not dot:
+            raise InvalidError(f"{place!r} is not ACTION.NAME.", way_out="Write for instance move.to=1.5.")
+        given.setdefault(action, {})[name] = value
+    return Permission(frozenset(effects), {role: str(action) for role, action in roles.items()}, given)  # type: ignore[arg-type]
+
+
+def _refuse_unknown(kind: str, given: Iterable[str], known: Iterable[str]) -> None:
+    known = tuple(known)
+    for name in given:
+        if name not in known:
+            raise InvalidError(f"There is no {kind} {name!r}.", way_out=f"There are {', '.join(known)}.")
 
 
 class Candidate:
@@ -136,9 +161,8 @@ class Candidate:
 
     def parameters(self, action: Action) -> dict[str, Any]:
         """What to call `action` with."""
-        if (given := self._permission.parameters.get(action.name)) is not None:
-            return dict(given)
-        return {name: example(p.schema) for name, p in action.parameters.items() if p.required}
+        examples = {name: example(p.schema) for name, p in action.parameters.items() if p.required}
+        return examples | dict(self._permission.parameters.get(action.name, {}))
 
     def others(self, action: Action) -> dict[str, Any]:
         """Parameters that differ from `parameters(action)` and fit as well."""

@@ -26,15 +26,21 @@ async def _taken(host: Candidate, **more: Any) -> int:
     return int(lease["number"])
 
 
-@checks.add("A number lower than the highest seen is refused, naming the highest, and nothing is done")
-async def _(host: Candidate) -> None:
-    action = host.repeatable()[0]
+async def _raised(host: Candidate) -> int:
+    """The highest number that the host has seen, which is above 0."""
     try:
         number = await _taken(host)
-        await host.answered(GiveBack(number))
     except NotApplicable:
         number = await host.highest_lease() + 1
-        await host.invoke(action, lease=number)
+        await host.invoke(host.repeatable()[0], lease=number)
+    else:
+        await host.answered(GiveBack(number))
+    return number
+
+
+@checks.add("A number lower than the highest seen is refused, naming the highest, and nothing is done")
+async def _(host: Candidate) -> None:
+    action, number = host.repeatable()[0], await _raised(host)
     before, identity = await host.counted(action), new_id()
     refused = await host.refused(Invoke(action.name, host.parameters(action), identity, number - 1), LeaseError)
     expect(refused.fields.get("highest") == number, f"Act under lease {number - 1}", f"`highest`: {number}", refused)
@@ -68,8 +74,7 @@ async def _(host: Candidate) -> None:
 async def _(host: Candidate) -> None:
     attribute = host.attribute(writable=True)
     value = await host.value(attribute.name)
-    number = await _taken(host)
-    await host.answered(GiveBack(number))
+    number = await _raised(host)
     await host.refused(Write(attribute.name, value, number - 1), LeaseError)
 
 
