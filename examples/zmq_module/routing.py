@@ -108,14 +108,13 @@ class Experiment:
         if asked.module == EXPERIMENT:
             return await self._of_the_experiment(asked)
         module = await self._module(asked.module)
-        match asked.kind:
-            case "set":
-                _check(asked.command in module.description.attributes, asked, "attribute")
-                return (await module.write(asked.command, asked.given)).value
-            case "call":
-                _check(asked.command in module.description.actions, asked, "action")
-                return await _called(module, asked.command, asked.given)
-        return await _looked(module, asked)
+        try:
+            return await _answer_of(module, asked)
+        except UnreachableError:
+            raise UnreachableError(
+                f"module {asked.module} went down before it answered.",
+                way_out="Look what became of it when it is back, before you ask again.",
+            ) from None
 
     async def _of_the_experiment(self, asked: Asked) -> Any:
         match asked.kind, asked.command, asked.given:
@@ -174,6 +173,17 @@ class Experiment:
         else:
             await module.cancel(invocation.id)
         await module.invoke(invocation.action, invocation.parameters, identity=invocation.id)  # the same: its end
+
+
+async def _answer_of(module: Instrument, asked: Asked) -> Any:
+    match asked.kind:
+        case "set":
+            _check(asked.command in module.description.attributes, asked, "attribute")
+            return (await module.write(asked.command, asked.given)).value
+        case "call":
+            _check(asked.command in module.description.actions, asked, "action")
+            return await _called(module, asked.command, asked.given)
+    return await _looked(module, asked)
 
 
 async def _looked(module: Instrument, asked: Asked) -> Any:

@@ -22,6 +22,8 @@ from labretto.errors import ConflictError, LabError
 from labretto.network.liveness import hold
 from labretto.network.supervise import Supervisor
 
+logger = logging.getLogger(__name__)
+
 SAFE_WITHIN = 0.3
 """Seconds that a running action gets to end when it is stopped by Ctrl-C; its process follows within 1.5 s."""
 
@@ -68,6 +70,8 @@ async def take(socket: zmq.asyncio.Socket, answer: Answer, tasks: asyncio.TaskGr
     async def respond(envelope: list[bytes], body: bytes) -> None:
         try:
             await socket.send_multipart([*envelope, await answer(body)])
+        except zmq.ZMQError as error:
+            logger.warning("an answer could not be sent: %s", error)
         finally:
             free.release()
 
@@ -97,7 +101,8 @@ async def run(config: Config, file: Path) -> None:
     with hold(lab.hub_lock):
         async with answering(address, experiment.answer), supervisor:
             await first(ended.wait(), supervisor.settled())
-            print(f"{config.name}: {address}  (modules: {', '.join(config.modules)}; Ctrl-C ends)", flush=True)
+            if not ended.is_set():
+                print(f"{config.name}: {address}  (modules: {', '.join(config.modules)}; Ctrl-C ends)", flush=True)
             await ended.wait()
             await experiment.make_safe(SAFE_WITHIN)
 
@@ -114,12 +119,13 @@ def main(arguments: list[str]) -> int:
     """The exit status: 0 after Ctrl-C, 1 if it could not be run, with the reason on standard error."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     file = Path(arguments[0]).absolute() if arguments else config_file()
+    status = 0
     try:
         asyncio.run(run(load_config(file), file))
-    except LabError as error:
-        print(f"start_experiment: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except* LabError as errors:  # a group, because a task group is open while the modules start
+        print(*(f"start_experiment: {error}" for error in errors.exceptions), sep="\n", file=sys.stderr)
+        status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ hardware is taken and let go, and when an action has begun. Nothing waits for ti
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -102,6 +103,10 @@ class Hardware:
         connection.settimeout(PATIENCE)
         self._file = connection.makefile("rwb", buffering=0)
         connection.close()
+
+    def wanted(self) -> bool:
+        """A driver has connected, or tried to."""
+        return bool(select.select([self._listening], [], [], 0)[0])
 
     def hears(self) -> str:
         """The next word of the driver; empty if its line is cut."""
@@ -493,7 +498,7 @@ def test_a_crashed_module_is_told_at_once_and_comes_back_when_it_can(begin, comm
             running.hardware.break_down()
             os.kill(killed, signal.SIGKILL)
 
-            assert drifting.result(PATIENCE)["status"] == 503  # who waited is told, too
+            told = drifting.result(PATIENCE)  # who waited is told, too
         down = running.http_ask("bench/level")
         pauses = set[float]()
         until(lambda: pauses.add(running.status()["seconds"] or 0.0) or len(pauses - {0.0}) >= 2)
@@ -503,6 +508,7 @@ def test_a_crashed_module_is_told_at_once_and_comes_back_when_it_can(begin, comm
         running.hardware.taken()
         up = until(lambda: (answer := running.http_ask("bench/level")).status_code == 200 and answer)
 
+        assert (told["error"], told["status"]) == ("module bench went down before it answered.", 503)
         assert (down.status_code, down.headers["Retry-After"]) == (503, "1")
         assert down.json()["error"].startswith("module bench is ")
         assert min(pauses - {0.0}) * 2 <= max(pauses)
@@ -598,7 +604,15 @@ def test_what_cannot_be_run_is_refused_with_the_reason_before_any_hardware_is_to
     for told in ("in use", "experiment_sockett", "the experiment itself is", "No such file"):
         assert told in errors
     assert "Traceback" not in errors
-    hardware._listening.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        hardware.taken()
+    assert not hardware.wanted()
     hardware.close()
+
+
+def test_two_experiments_of_one_configuration_cannot_own_the_same_hardware(begin, command_line):
+    with begin() as running:
+        second = start(running.config, command_line.home)
+        second.communicate(timeout=PATIENCE)
+
+        assert second.returncode == 1
+        assert f"held by the process {running.process.pid}" in (running.config.parent / "errors.txt").read_text()
+        assert "value" in running.ask({"bench": "level"})
