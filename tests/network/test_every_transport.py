@@ -332,6 +332,36 @@ async def test_what_was_running_when_its_host_died_is_interrupted(served: Serve,
     assert not rig._entered.is_set()
 
 
+async def test_a_driver_that_can_look_says_whether_an_interrupted_action_happened(
+    served: Serve, tmp_path: Path
+) -> None:
+    class Valve:
+        def turn(self, to: int) -> int:
+            return to
+
+        def check_turn(self, to: int) -> Any:
+            return "done", np.arange(to)
+
+    identity, unknown = new_id(), new_id()
+    died = Ledger(tmp_path / "ledger.db")
+    died.begin(Invocation(identity, "valve", "turn", {"to": 3}, "checkable", "running", now(), now()))
+    died.close()
+    async with AsyncExitStack() as stack:
+        host = Host(Valve, describe(Valve, name="valve"), Ledger(tmp_path / "ledger.db"))
+        address = await stack.enter_async_context(served(await stack.enter_async_context(host)))
+        instrument = await stack.enter_async_context(await open_instrument(address))
+
+        for action in (None, "turn"):
+            checked = await instrument.check(identity, action=action)
+            assert (checked.outcome, checked.action, list(checked.result)) == ("done", "turn", [0, 1, 2])
+        with pytest.raises(NotFoundError):
+            await instrument.check(unknown)
+        done = await instrument.invoke("turn", {"to": 1})
+        with pytest.raises(ConflictError, match="not interrupted"):
+            await instrument.check(done.id)
+        assert "check_turn" not in instrument.description.actions
+
+
 async def test_a_lower_lease_number_is_refused(instrument: Instrument) -> None:
     await instrument.invoke("move", {"to": 1.0}, lease=8)
 

@@ -46,6 +46,8 @@ class World:
 
     done: list[str] = field(default_factory=list)
     at: float = 0.0
+    says: Any = "done"
+    """What a look at it shows."""
     blocked: threading.Event = field(default_factory=threading.Event)
     """Set when an action has come to where it waits for the test."""
     go: threading.Event = field(default_factory=threading.Event)
@@ -106,6 +108,15 @@ class Rig:
     def settle(self) -> float:
         """The same, but harmless to repeat."""
         return self._wait("settle")
+
+    def shut(self) -> float:
+        """The same, but one can look whether it happened."""
+        return self._wait("shut")
+
+    def check_shut(self) -> Any:
+        """Looks."""
+        self._world.done.append("check")
+        return self._world.says
 
     @effect("read")
     def stare(self) -> float:

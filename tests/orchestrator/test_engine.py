@@ -5,7 +5,8 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, strategies as st
 
-from labretto.errors import ExperimentChangedError
+from labretto.errors import DriverError, ExperimentChangedError
+from labretto.instrument.checks import Checked
 from labretto.instrument.invocation import Invocation
 from labretto.orchestrator import engine
 from labretto.orchestrator.engine import CHOICES, Ask, RunState, RunWord, next_step, settle
@@ -169,10 +170,36 @@ def test_each_answer_of_the_host_leads_to_the_decision_that_the_effect_allows(ef
 
     decided = settle(step, found(answer))
 
-    harmless = effect in ("read", "absolute")
-    assert isinstance(decided, decision or (engine.Repeat if harmless else engine.AskPerson))
+    after = {"read": engine.Repeat, "absolute": engine.Repeat, "checkable": engine.LookWhether}
+    unless = (
+        engine.AskPerson if answer == "cannot tell" and effect == "checkable" else after.get(effect, engine.AskPerson)
+    )
+    assert isinstance(decided, decision or unless)
     if isinstance(decided, engine.Resend):
         assert decided.origin == ("adopted" if answer == "running" else "answered")
+
+
+@pytest.mark.parametrize(
+    ("seen", "decision"),
+    [
+        (Checked("i", "move", "done", 4.0), engine.Adopt),
+        (Checked("i", "move", "not done"), engine.Repeat),
+        (Checked("i", "move", "partly"), engine.AskPerson),
+        (DriverError("the sensor is off"), engine.AskPerson),
+    ],
+)
+def test_what_a_check_says_is_what_is_done(seen: Any, decision: Any):
+    step = RunState.replay("r", journal(intended(Ask("move", "stage", "move", {}, "checkable")))).steps["move"]
+    look = settle(step, found("interrupted"))
+    assert isinstance(look, engine.LookWhether)
+
+    decided = engine.after_look(step, look, seen)
+
+    assert isinstance(decided, decision)
+    if isinstance(decided, engine.Adopt):
+        assert (decided.invocation.state, decided.invocation.result) == ("succeeded", 4.0)
+    else:
+        assert decided.reason.startswith("stage.move began and its end was not seen")
 
 
 def test_the_reason_for_asking_names_the_action_and_its_effect():

@@ -179,6 +179,41 @@ async def interrupted(lab: Lab, action: str) -> str:
     return run
 
 
+async def test_an_interrupted_step_that_can_be_checked_and_happened_is_taken_over_with_what_the_check_says(lab: Lab):
+    lab.world.says = ("done", 5.0)
+    run = await interrupted(lab, "shut")
+
+    async with lab.hub() as second:
+        assert await second.ended(run) == "succeeded"
+        ended = next(event for event in second.events(run) if event["kind"] == "ended")
+        assert (ended["origin"], ended["result"]) == ("checked", 5.0)
+        assert second.record(run).rows[0]["result"] == 5.0
+    assert lab.world.done == ["shut", "check"]
+
+
+async def test_an_interrupted_step_that_did_not_happen_by_its_check_is_repeated(lab: Lab):
+    lab.world.says = "not done"
+    run = await interrupted(lab, "shut")
+
+    async with lab.hub() as second:
+        assert await second.ended(run) == "succeeded"
+        assert "its check says that it did not happen" in str(second.events(run))
+    assert lab.world.done == ["shut", "check", "shut"]
+
+
+@pytest.mark.parametrize("says", ["partly", "perhaps"])
+async def test_a_person_is_asked_where_the_check_does_not_know(lab: Lab, says: str):
+    lab.world.says = says
+    run = await interrupted(lab, "shut")
+
+    async with lab.hub() as second:
+        waits = await second.comes_to(run, "waiting")
+        assert "shut" in waits["question"]["text"]
+        await second.orchestrator.walker(run).answer("happened", 2.0, who="ada", why="I saw it")
+        assert await second.ended(run) == "succeeded"
+    assert lab.world.done == ["shut", "check"]
+
+
 @pytest.mark.parametrize("action", ["stare", "settle"])
 async def test_an_interrupted_step_that_is_harmless_is_repeated_without_asking(lab: Lab, action: str):
     run = await interrupted(lab, action)

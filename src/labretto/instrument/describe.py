@@ -31,6 +31,7 @@ from pydantic import TypeAdapter
 
 from labretto.errors import InvalidError
 from labretto.instrument import codec
+from labretto.instrument.checks import checks_among
 from labretto.instrument.invocation import Effect
 from labretto.instrument.overlay import (
     Overlay as Overlay,
@@ -181,6 +182,8 @@ class Offer:
     """Attribute → value that makes safe a driver without a `stop`."""
     complete: Callable[[object], Offer] | None = None
     """For a driver that is known only once it is made: called with it, in its thread, for what it offers."""
+    checks: Mapping[str, str] = field(default_factory=dict)
+    """Action → the method that looks whether it happened (`labretto.instrument.checks`)."""
 
     def completed_by(self, complete: Callable[[object], Offer]) -> Offer:
         """What is known of the class, until the driver is made."""
@@ -199,6 +202,8 @@ def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offe
         raise InvalidError(f"{driver!r} is no class.", way_out="Name the class of the driver, as in module:Class.")
     overlay = overlay or Overlay()
     members = _public_members(driver, overlay.hidden)
+    checks = checks_among(members, overlay.effects)
+    members = {name: value for name, value in members.items() if name not in checks.values()}
     attributes = _annotated_attributes(driver, overlay, set(members))
     actions: dict[str, Action] = {}
     arguments: dict[str, dict[str, TypeAdapter[Any]]] = {}
@@ -208,7 +213,8 @@ def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offe
             attributes[member], validator = _attribute(driver, member, value, overlay)
             values |= {member: validator} if validator else {}
         elif inspect.isfunction(value) and member not in _RESERVED:
-            actions[member], arguments[member] = _action(driver, member, value, overlay)
+            undeclared: Effect = "checkable" if member in checks else "once"
+            actions[member], arguments[member] = _action(driver, member, value, overlay, undeclared)
     check_overlay(driver, overlay, attributes, actions)
     has_stop = "stop" not in overlay.hidden and callable(inspect.getattr_static(driver, "stop", None))
     safe = safe_state(overlay, values, driver, has_stop=has_stop)
@@ -221,7 +227,7 @@ def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offe
         actions=actions_as_said(overlay, actions),
         stop=has_stop or bool(safe),
     )
-    return Offer(description, arguments, values, any(map(_is_asynchronous, members.values())), safe)
+    return Offer(description, arguments, values, any(map(_is_asynchronous, members.values())), safe, checks=checks)
 
 
 def _documentation(driver: type) -> str:
@@ -311,7 +317,7 @@ def _is_constant(annotation: Any) -> bool:
 
 
 def _action(
-    driver: type, member: str, function: Callable[..., Any], overlay: Overlay
+    driver: type, member: str, function: Callable[..., Any], overlay: Overlay, undeclared: Effect
 ) -> tuple[Action, dict[str, TypeAdapter[Any]]]:
     place = f"{driver.__name__}.{member}"
     resolved = hints(function, place, within=driver)
@@ -323,7 +329,7 @@ def _action(
         parameters[name] = _parameter(parameter, annotation, f"{place}({name})", unit)
         adapters[name] = adapter_of(annotation, f"{place}({name})")
     result, stream = _answer(resolved.get("return", Any), function, place)
-    kind: Effect = overlay.effects.get(member, getattr(function, "__labretto_effect__", "once"))
+    kind: Effect = overlay.effects.get(member, getattr(function, "__labretto_effect__", undeclared))
     shared = member in overlay.concurrent or getattr(function, "__labretto_concurrent__", False)
     action = Action(member, parameters, result, kind, inspect.getdoc(function) or "", not shared, stream)
     return action, adapters

@@ -27,6 +27,7 @@ from labretto.errors import (
 )
 from labretto.instrument import codec
 from labretto.instrument.arguments import check_arguments, check_value
+from labretto.instrument.checks import Checked, outcome_of
 from labretto.instrument.describe import Action, Description, Offer
 from labretto.instrument.execution import Execution
 from labretto.instrument.invocation import Invocation, check_id, new_id
@@ -385,6 +386,31 @@ class Host:
             return known
         name = self.description.name
         return Invocation(identity, name, "", {}, "once", self._ledger.absent(identity))
+
+    async def check(self, identity: str) -> Checked:
+        """Let the driver look whether an interrupted invocation happened; nothing is remembered of the answer.
+
+        Raises:
+            ConflictError: it is not interrupted, so there is nothing to check.
+            NotFoundError: it is not known here, or the driver has no check for it.
+            BusyError: an exclusive action runs.
+            DriverError: the check raised, or answered something else.
+        """
+        found = self.find(identity)
+        if found.state in ("not arrived", "cannot tell"):
+            raise NotFoundError(f"No invocation {found.id} is known here.")
+        if found.state != "interrupted":
+            raise ConflictError(f"{found.action} is {found.state}, not interrupted: there is nothing to check.")
+        method = self._offer.checks.get(found.action)
+        if method is None:
+            raise NotFoundError(f"{self.description.name} cannot check {found.action!r}: it has no check for it.")
+        validators = self._offer.arguments[found.action]
+        arguments = check_arguments(self._action(found.action), validators, found.parameters, self.description.name)
+        self._refuse_if_closing()
+        self._refuse_if_busy(method)
+        place = f"{self.description.name}.{method}"
+        said = await self._thread.call_and_await(place, lambda: getattr(self._thread.driver, method)(**arguments))
+        return Checked(found.id, found.action, *outcome_of(place, said))
 
     def running(self) -> list[Invocation]:
         """What runs now."""

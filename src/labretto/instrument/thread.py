@@ -69,6 +69,7 @@ class DriverThread:
         self._asynchronous = asynchronous
         self._at_end = at_end
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._beside: list[threading.Thread] = []
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -111,6 +112,29 @@ class DriverThread:
                 self.tell(_answer, answer, value)
 
         self.soon(run)
+        return await answer
+
+    async def call_and_await(self, asked: str, call: Callable[[], Any]) -> Any:
+        """The same for what may be a coroutine; others get their turn while it waits."""
+        answer: asyncio.Future[Any] = self._front.create_future()
+        self._waiting.add(answer)
+        answer.add_done_callback(self._waiting.discard)
+
+        async def run() -> None:
+            try:
+                value = self.plainly(call)
+                value = await value if inspect.isawaitable(value) else value
+            except BaseException as error:  # noqa: BLE001 - a driver may raise anything; it is told to who asked
+                self.tell(_fail, answer, driver_error(asked, error))
+            else:
+                self.tell(_answer, answer, value)
+
+        def begin() -> None:
+            task = self.loop.create_task(run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        self.soon(begin)
         return await answer
 
     def soon(self, call: Callable[..., None], *arguments: Any) -> None:

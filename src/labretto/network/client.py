@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from labretto.errors import FailedError, InvalidError, UnreachableError
+from labretto.instrument.checks import Checked
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Invocation, new_id
 from labretto.instrument.leases import Lease
@@ -20,6 +21,7 @@ from labretto.instrument.reading import Reading
 from labretto.network.connection import Connection, Listener, back_off
 from labretto.network.messages import (
     Cancel,
+    Check,
     Describe,
     Find,
     GiveBack,
@@ -124,6 +126,15 @@ class Instrument:
     async def find(self, identity: str, *, action: str | None = None) -> Invocation:
         """What is known of an invocation now; a board wants to be told of which action."""
         return self._parsed(Invocation.from_dict, await self._connection.ask(Find(identity, action)))
+
+    async def check(self, identity: str, *, action: str | None = None) -> Checked:
+        """Let the driver look whether an interrupted invocation happened.
+
+        Raises:
+            NotFoundError, ConflictError: its action cannot be checked, or it was not interrupted.
+            DriverError: the check failed.
+        """
+        return self._parsed(Checked.from_dict, await self._connection.ask(Check(identity, action)))
 
     async def cancel(self, identity: str, *, action: str | None = None) -> Invocation:
         """Ask a running action to end at its next opportunity; answers what is known now."""

@@ -28,6 +28,7 @@ from labretto.network.docs import offline_docs
 from labretto.network.http_client import open
 from labretto.network.http_events import Events, framed, server_sent
 from labretto.network.http_guard import LOOPBACK, Guard
+from labretto.network.http_thing import ThingRoutes
 from labretto.network.http_wire import (
     Handler,
     actor_of,
@@ -211,6 +212,8 @@ class _Routes:
             "/attributes/{name}": {"GET": self.read, "PUT": self.write},
             "/actions/{action}": {"POST": self.invoke},
             "/actions/{action}/{identity}": {"PUT": self.invoke, "GET": self.find, "DELETE": self.cancel},
+            "/actions/{action}/{identity}/check": {"POST": self.check},
+            "/invocations/{identity}/check": {"POST": self.check},
             "/invocations/{identity}": {"GET": self.find, "DELETE": self.cancel},
             "/attributes": {"GET": self.read_all},
             "/health": {"GET": self.health},
@@ -218,6 +221,7 @@ class _Routes:
             "/lease": {"GET": self.lease, "PUT": self.take, "DELETE": self.give_back},
             "/events": {"GET": self.listen},
             "/": {"GET": self.describe},
+            **ThingRoutes(self._host, self._events, self._ask).table(),
         }
 
     async def describe(self, request: Request) -> Response:
@@ -260,6 +264,10 @@ class _Routes:
     async def cancel(self, request: Request) -> Response:
         asked = messages.Cancel(request.path_params["identity"], request.path_params.get("action"))
         return encoded(request, await self._ask(asked), status=202)
+
+    async def check(self, request: Request) -> Response:
+        asked = messages.Check(request.path_params["identity"], request.path_params.get("action"))
+        return encoded(request, await self._ask(asked))
 
     async def stop(self, request: Request) -> Response:
         return encoded(request, await self._ask(messages.Stop()))

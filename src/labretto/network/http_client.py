@@ -75,7 +75,11 @@ class HttpConnection:
             data = self._encoded(body)
             headers["content-type"] = _MSGPACK if self._speaks_msgpack else _JSON
         # What may wait for an action's end is never queued behind what is quick.
-        place = contextlib.nullcontext() if isinstance(request, messages.Invoke | messages.Stop) else self._quick
+        place = (
+            contextlib.nullcontext()
+            if isinstance(request, messages.Invoke | messages.Check | messages.Stop)
+            else self._quick
+        )
         with self._lost_is_unreachable():
             async with place:
                 response = await self._client.request(method, self.address + path, content=data, headers=headers)
@@ -160,6 +164,8 @@ def as_http(request: messages.Request) -> _Asked:
             return _Asked("PUT", f"{path}/{_quoted(request.identity)}", request.parameters, _headers(request))
         case messages.Find():
             return _Asked("GET", _invocation_path(request))
+        case messages.Check():
+            return _Asked("POST", f"{_invocation_path(request)}/check")
         case messages.Cancel():
             return _Asked("DELETE", _invocation_path(request))
         case messages.Stop():
@@ -178,7 +184,7 @@ def as_http(request: messages.Request) -> _Asked:
             return _Asked("GET", "/")
 
 
-def _invocation_path(request: messages.Find | messages.Cancel) -> str:
+def _invocation_path(request: messages.Find | messages.Check | messages.Cancel) -> str:
     identity = _quoted(request.identity)
     return f"/actions/{_quoted(request.action)}/{identity}" if request.action else f"/invocations/{identity}"
 

@@ -82,6 +82,13 @@ class Find(Request, frozen=True):
     action: str | None = None
 
 
+class Check(Request, frozen=True):
+    """Look at the world: did this interrupted invocation happen?"""
+
+    identity: str
+    action: str | None = None
+
+
 class Cancel(Request, frozen=True):
     """End a running action at its next opportunity."""
 
@@ -117,7 +124,9 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     problem: dict[str, Any] | None = None
 
 
-_REQUEST = codec.decoder(Describe | Health | ReadAll | Read | Write | Invoke | Find | Cancel | Stop | Take | GiveBack)
+_REQUEST = codec.decoder(
+    Describe | Health | ReadAll | Read | Write | Invoke | Find | Check | Cancel | Stop | Take | GiveBack
+)
 _ANSWER = codec.decoder(Answer)
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 
@@ -149,6 +158,9 @@ async def handle(host: Host, request: Request, links: Links | None = None) -> An
         case Cancel():
             _found(host, request)
             return host.cancel(request.identity).as_dict()
+        case Check():
+            _found(host, request)
+            return (await host.check(request.identity)).as_dict()
         case Stop():
             return await host.stop()
         case Take():
@@ -196,7 +208,7 @@ async def _invoke(host: Host, request: Invoke) -> Invocation:
     return await host.wait(begun.id) if request.wait else begun
 
 
-def _found(host: Host, request: Find | Cancel) -> Invocation:
+def _found(host: Host, request: Find | Check | Cancel) -> Invocation:
     found = host.find(request.identity)
     if request.action and found.action not in ("", request.action):
         raise NotFoundError(f"The invocation {found.id} is of {found.action}, not of {request.action}.")

@@ -8,11 +8,12 @@ answer means. The worker does what they say and appends what came of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from labretto.errors import ExperimentChangedError
+from labretto.errors import ExperimentChangedError, LabError
 from labretto.instrument import codec
+from labretto.instrument.checks import Checked
 from labretto.instrument.invocation import HARMLESS, Invocation
 
 RunWord = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "aborted"]
@@ -314,13 +315,21 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class LookWhether:
+    """It was interrupted, and its driver can look whether it happened."""
+
+    invocation: Invocation
+    reason: str
+
+
+@dataclass(frozen=True)
 class AskPerson:
     """It was interrupted, or nobody knows: only a person may decide."""
 
     reason: str
 
 
-def settle(step: Step, found: Invocation) -> Adopt | Resend | Repeat | AskPerson:
+def settle(step: Step, found: Invocation) -> Adopt | Resend | Repeat | LookWhether | AskPerson:
     """What the host's answer about a step in flight means; never repeats what may have happened."""
     if found.state == "not arrived":
         return Resend("answered")
@@ -335,4 +344,17 @@ def settle(step: Step, found: Invocation) -> Adopt | Resend | Repeat | AskPerson
     )
     if step.effect in HARMLESS:
         return Repeat(f"{why}; repeating it is harmless ({step.effect}).")
+    if step.effect == "checkable" and found.state == "interrupted":
+        return LookWhether(found, why)
     return AskPerson(f"{why}. It must not be repeated by a machine ({step.effect}).")
+
+
+def after_look(step: Step, look: LookWhether, seen: Checked | LabError) -> Adopt | Repeat | AskPerson:
+    """What is done about a step of which the driver has looked whether it happened, or could not."""
+    if isinstance(seen, LabError):
+        return AskPerson(f"{look.reason}. Whether it happened could not be checked: {seen.detail}")
+    if seen.outcome == "done":
+        return Adopt(replace(look.invocation, state="succeeded", result=seen.result, error=None))
+    if seen.outcome == "not done":
+        return Repeat(f"{look.reason}; its check says that it did not happen.")
+    return AskPerson(f"{look.reason}. Its check says that it happened in part.")

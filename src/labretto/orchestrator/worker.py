@@ -395,9 +395,10 @@ class Walker:
             await self._until_reachable(step.instrument, error)
             return
         decision = engine.settle(step, found)
-        match decision:
+        origin = "checked" if isinstance(decision, engine.LookWhether) else "adopted"
+        match await self._looked(step, decision) if isinstance(decision, engine.LookWhether) else decision:
             case engine.Adopt(invocation):
-                await self._end(step, ask, invocation, "adopted", fresh)
+                await self._end(step, ask, invocation, origin, fresh)
             case engine.Resend("adopted"):
                 if self.state.aborting:
                     await self._cancel(step)
@@ -409,6 +410,21 @@ class Walker:
                 await self._append([_interruption(step, reason), _intent(ask, step.attempt + 1)])
             case engine.AskPerson(reason):
                 await self._append([_interruption(step, reason)], flush=True)
+
+    async def _looked(
+        self, step: Step, look: engine.LookWhether
+    ) -> engine.Adopt | engine.Repeat | engine.AskPerson | None:
+        """What the driver's check of an interrupted step means; None if it has to be asked again."""
+        try:
+            client = await self._instruments.instrument(step.instrument)
+            return engine.after_look(step, look, await client.check(step.invocation, action=step.action))
+        except UnreachableError as error:
+            await self._until_reachable(step.instrument, error)
+        except BusyError as error:
+            await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
+        except LabError as error:
+            return engine.after_look(step, look, error)
+        return None
 
     async def _end(self, step: Step, ask: Ask, ended: Invocation, origin: str, fresh: dict[str, Any]) -> None:
         if ended.state in ("interrupted", "cannot tell"):

@@ -115,7 +115,7 @@ function Step({ step }) {
     <div class="step-line">
       <i aria-hidden="true"></i><strong>${nameOf(step)}</strong>
       <span class="quiet parameters">${parametersInLine(step.parameters)}</span>
-      <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${step.origin === "adopted" || step.origin === "entered" ? ` (${step.origin})` : ""}</span>
+      <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${["adopted", "checked", "entered"].includes(step.origin) ? ` (${step.origin})` : ""}</span>
       <span class="quiet took">${step.ended || seconds >= 1 ? duration(Math.max(0, seconds)) : ""}</span>
     </div>
     <small class="quiet path">${step.path}</small>
