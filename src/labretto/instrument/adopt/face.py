@@ -16,7 +16,7 @@ from labretto.instrument.adopt.offering import Method, Names, Offering, Value
 PATIENCE = 0.25
 """Seconds that `stop()` waits for the question that the driver's thread has asked to be answered."""
 
-SETTING = 10.0
+SETTING = 4.0
 """Seconds between two looks at what can be set: it changes when somebody sets it, and then it is read at once."""
 
 

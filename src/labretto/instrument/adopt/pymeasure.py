@@ -133,16 +133,17 @@ def _made(part: _Part, name: str, called: str, member: property) -> Value:
     """A property that PyMeasure made."""
     got, put = _told(part, name, member.fget), _told(part, name, member.fset)
     documentation = _documentation(member)
-    returned = Any if name in _SLOW else _returned(got, documentation)
     taken = _taken(put)
+    can_be_set = put["set_command"] is not None
+    returned = taken if can_be_set else Any if name in _SLOW else _returned(got, documentation)
     unit = unit_in(documentation) if limits.may_have_unit(returned) and limits.may_have_unit(taken) else None
-    write = _writer(part.path, name) if put["set_command"] is not None else None
+    write = _writer(part.path, name) if can_be_set else None
     return Value(
         called,
         _reader(part.path, name),
         with_unit(returned, unit),
         write,
-        with_unit(taken, unit),
+        with_unit(_checked(put, taken), unit),
         documentation,
         slow=name in _SLOW,
     )
@@ -207,7 +208,13 @@ def _taken(told: Mapping[str, Any]) -> Any:
         return limits.one_of(values)
     if _is_default(validator):
         return _number_of(told)
-    return limits.checked(known, lambda value: validator(value, values))
+    return known
+
+
+def _checked(told: Mapping[str, Any], taken: Any) -> Any:
+    """With the driver's own check besides, which asks no hardware either."""
+    validator, values = told["validator"], told["values"]
+    return taken if _is_default(validator) else limits.checked(taken, lambda value: validator(value, values))
 
 
 def _number_of(told: Mapping[str, Any]) -> Any:
