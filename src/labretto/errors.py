@@ -6,6 +6,8 @@
     │   │   └── LimitError      422  a value outside its limits
     │   ├── NotFoundError       404  no such instrument, action, attribute, run, record
     │   ├── ForbiddenError      403  this actor may not
+    │   │   └── TokenError      401  no token, or one that is not known or has ended
+    │   ├── PaceError           429  too many acts at once; `retry_after` says when there may be another
     │   ├── BusyError           409  another action runs; says which and since when
     │   ├── LeaseError          409  somebody with a higher lease number acts here
     │   ├── ConflictError       409  the same id was used for something else; the state does not allow it
@@ -103,6 +105,20 @@ class ForbiddenError(RefusedError):
 
     status = 403
     title = "Not allowed"
+
+
+class TokenError(ForbiddenError):
+    """No token, or one that is not known or has ended."""
+
+    status = 401
+    title = "Who are you?"
+
+
+class PaceError(RefusedError):
+    """Too many acts at once."""
+
+    status = 429
+    title = "Too often"
 
 
 class BusyError(RefusedError):

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from labretto.access import check_bind
+from labretto.access import gate_of
 from labretto.catalog.live import Changes
 from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog
@@ -166,8 +166,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         StorageError: the lab's folder cannot be written.
     """
     address = host or lab.host
-    token = os.environ.get("LABRETTO_TOKEN")
-    check_bind(address, token)
+    gate = gate_of(lab.folder, address, lab.name, names=lab.access.names, trail_when_open=True)
     # Simulated instruments share a bench as real ones share a room; hosts inherit it.
     os.environ.setdefault("LABRETTO_BENCH", str(lab.folder / "bench"))
     async with contextlib.AsyncExitStack() as stack:
@@ -199,7 +198,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             changes=changes,
             look=instruments.read_all,
             bound=address,
-            token=token,
+            gate=gate,
             lab=lab.name,
             version=version("labretto"),
         )

@@ -74,6 +74,10 @@ class LabInstrument(_Frozen):
     """`module:Class`."""
     url: _Url | None = None
     """A host that somebody else runs."""
+    token_file: Path | None = None
+    """The token that the host elsewhere asks for."""
+    host: str = "127.0.0.1"
+    """Address on which its host listens; not the loopback only with a token (`labretto.access`)."""
     port: _Port | None = None
     """HTTP port on this machine; None for any free one."""
     settings: dict[str, Any] = {}
@@ -113,6 +117,13 @@ class Compat(_Frozen):
     """The HELAO tutorial's routes, where an action is a GET."""
 
 
+class Access(_Frozen):
+    """The `[access]` table: who may ask from elsewhere. Their tokens stand in the lab's folder, not here."""
+
+    names: frozenset[str] = frozenset()
+    """Names under which others ask the hub, as behind a proxy; with any, everybody needs a token, here too."""
+
+
 class Lab(_Frozen):
     """A laboratory: its hub's address and its instruments."""
 
@@ -122,6 +133,7 @@ class Lab(_Frozen):
     port: _Port = 8000
     instruments: Mapping[str, LabInstrument] = {}
     compat: Compat = Compat()
+    access: Access = Access()
     file: Path | None = None
     """The lab.toml it was read from."""
 
@@ -220,9 +232,8 @@ def _default_name(file: Path) -> str:
 def _instrument(name: str, table: Any, file: Path) -> Any:
     if not isinstance(table, dict):
         return table
-    resolved = {
-        key: file.parent / table[key] for key in ("path", "overlay", "limits") if isinstance(table.get(key), str)
-    }
+    files = ("path", "overlay", "limits", "token_file")
+    resolved = {key: file.parent / table[key] for key in files if isinstance(table.get(key), str)}
     side, _ = _side(resolved.get("overlay"))
     both = {
         key: side[key] | table[key] for key in side if isinstance(side[key], dict) and isinstance(table.get(key), dict)
@@ -282,7 +293,7 @@ def _disagreements(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             what = "both a driver and a url" if "driver" in entry else "neither a driver nor a url"
             way_out = f"Give it {_WORDS['driver']}, or a host elsewhere: {_WORDS['url']}."
             yield {"path": path, "detail": f"{place} has {what}.", "way_out": way_out}
-        useless = [] if "url" not in entry else [k for k in entry if k not in {"url", "name", "compat"}]
+        useless = [] if "url" not in entry else [k for k in entry if k not in {"url", "token_file", "name", "compat"}]
         for key in (k for k in useless if k != "driver" and k in LabInstrument.model_fields):
             detail = f"{place}.{key} means nothing beside a url: the host elsewhere has its own settings."
             yield {"path": [*path, key], "detail": detail, "way_out": "Drop it."}
@@ -317,6 +328,8 @@ def _keys_at(path: Sequence[str]) -> Iterable[str]:
             return LabInstrument.model_fields
         case ["compat", _]:
             return Compat.model_fields
+        case ["access", _]:
+            return Access.model_fields
         case [_]:
             return Lab.model_fields
     return ()

@@ -151,6 +151,19 @@ def find(name: str) -> str:
     raise NotFoundError(f"No instrument {name[:80]!r} lives on this machine.", way_out=way_out)
 
 
+def folder_of(address: str) -> Path | None:
+    """The lab's folder whose hub or host lives here at `address`; None if it is none of this machine's."""
+    wanted = address.rstrip("/")
+    for lab in _folders(home()):
+        hub = read_hub(lab)
+        if hub and hub.url == wanted:
+            return lab
+        for folder in _folders(lab if lab.name == ALONE else lab / "hosts"):
+            if (host := read_host(folder)) and wanted in host.addresses.values():
+                return lab
+    return None
+
+
 def _instruments() -> Iterator[tuple[str, str]]:
     for lab in _folders(home()):
         if lab.name == ALONE:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import getpass
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx2
 
 from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, UnreachableError, from_problem
+from labretto.network.credentials import token_for
 from labretto.network.directory import find_hub
 from labretto.orchestrator.engine import OVER
 from labretto.orchestrator.source import source_of
@@ -51,7 +51,7 @@ class Hub:
 
     def __init__(self, address: str | None = None, *, token: str | None = None) -> None:
         self.address = address if address and "://" in address else find_hub(address)
-        token = token or os.environ.get("LABRETTO_TOKEN")
+        token = token_for(self.address, token)
         self.headers = {"Labretto-Actor": _user()} | ({"Authorization": f"Bearer {token}"} if token else {})
         """What every request shows of who asks."""
         self._http = httpx2.Client(base_url=self.address, headers=self.headers, timeout=_ASK_AGAIN_AFTER + 10)

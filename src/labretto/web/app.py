@@ -16,10 +16,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from labretto.access.gate import Gate
 from labretto.catalog.live import Changes
 from labretto.network.docs import offline_docs
 from labretto.network.http_wire import answer_problems
-from labretto.web import live
+from labretto.web import live, sign_in
 from labretto.web.guard import Guard
 
 STATIC = Path(__file__).parent / "static"
@@ -34,7 +35,7 @@ def build(
     changes: Changes,
     look: Callable[[], Awaitable[object]] | None = None,
     bound: str = "127.0.0.1",
-    token: str | None = None,
+    gate: Gate | None = None,
     lab: str = "lab",
     version: str = "0",
 ) -> FastAPI:
@@ -45,7 +46,7 @@ def build(
         changes: what the page is told.
         look: reads all attributes and publishes them; called once a second while somebody looks at the page.
         bound: the address on which the hub listens.
-        token: what everybody must show where that is not the loopback.
+        gate: who may do what; None: everybody everything.
         lab: name of the lab, for the interface's title.
         version: of Labretto.
     """
@@ -62,12 +63,13 @@ def build(
     for router in routers:
         app.include_router(router)
     app.include_router(live.router(shown))
+    app.include_router(sign_in.router())
     app.add_api_route("/api/lab", lambda: {"name": lab, "version": version}, summary="Which lab this is", tags=["lab"])
     app.state.live = shown
     answer_problems(app)
     offline_docs(app)
     _offer_page(app)
-    app.add_middleware(Guard, bound=bound, token=token)
+    app.add_middleware(Guard, bound=bound, gate=gate)
     return app
 
 
@@ -76,6 +78,8 @@ def _offer_page(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def _page(request: Request) -> Response:
+        if not sign_in.is_known(request):
+            return sign_in.form(policy)
         host = request.headers.get("host", "")
         # 'self' does not mean our WebSocket in every browser
         told = policy.replace("connect-src 'self'", f"connect-src 'self' ws://{host} wss://{host}")

@@ -1,23 +1,36 @@
 """What every request meets before anything else reads it, and what every answer carries. Knows nothing of laboratories.
 
 Who may ask at all (the Host header against DNS rebinding, the Origin header against forged requests) is decided in
-`labretto.network.http_guard`, for instruments and hub alike; that a body has an end is FastAPI's business. Here a hub
-that listens beyond the loopback asks for its token, and each answer tells the browser what it must not do with it.
+`labretto.network.http_guard`, who may do what in `labretto.access` by way of `labretto.network.http_door`, for
+instruments and hub alike; that a body has an end is FastAPI's business. Here stands what the hub's requests are, and
+each answer tells the browser what it must not do with it.
 """
 
 from __future__ import annotations
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
-from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from labretto.access import bearer, is_loopback, token_matches
+from labretto.access.gate import Gate
+from labretto.access.listening import names_answered
 from labretto.errors import ForbiddenError
-from labretto.network.http_guard import LOOPBACK, refusal
+from labretto.network.http_door import Door, Needs
+from labretto.network.http_guard import refusal
 from labretto.network.http_wire import problem_response
 
-COOKIE = "labretto-token"
+COOKIE = "labretto-session"
+
+HUB = Needs(
+    stopping=(
+        r"POST /api/halt",
+        r"POST /api/instruments/[^/]+/stop",
+        r"DELETE /api/instruments/[^/]+/invocations/[^/]+",
+        r"POST /api/runs/[^/]+/(pause|abort)",
+    ),
+    configuring=(r"POST /api/instruments/[^/]+/(restart|reload)",),
+    open=(r"(GET|HEAD) /", r"(GET|HEAD) /static/.*", r"(POST|DELETE) /session"),
+)
+"""What the hub's requests are, where they are neither looks nor plain acts."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -36,13 +49,13 @@ class Guard:
     Args:
         app: what is guarded.
         bound: the address on which the hub listens.
-        token: what everybody must show where it is not the loopback.
+        gate: who may do what; None: everybody everything, as tests of other things want it.
     """
 
-    def __init__(self, app: ASGIApp, *, bound: str, token: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, *, bound: str, gate: Gate | None = None) -> None:
         self._app = app
-        self._names = LOOPBACK if is_loopback(bound) else None
-        self._token = None if is_loopback(bound) else token
+        self._names = gate.names if gate else names_answered(bound, ())
+        self._door = Door(gate, HUB, COOKIE) if gate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -50,23 +63,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        refused = refusal(headers, self._names) or foreign(headers)
-        app = problem_response(refused.problem()) if refused else self._known(HTTPConnection(scope))
-        await app(scope, receive, _with_headers(send))
-
-    def _known(self, asked: HTTPConnection) -> ASGIApp:
-        """The app for those who show the token; a browser shows it once, in the page's address, and gets a cookie."""
-        if self._token is None:
-            return self._app
-        shown = bearer(asked.headers.get("authorization")) or asked.cookies.get(COOKIE)
-        if token_matches(shown, self._token):
-            return self._app
-        if asked.scope["path"] == "/" and token_matches(asked.query_params.get("token"), self._token):
-            answer = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict")
-            return answer
-        way_out = "Send it as `Authorization: Bearer TOKEN`, or open /?token=TOKEN in a browser."
-        return problem_response(ForbiddenError("This lab asks for its token.", way_out=way_out).problem())
+        send = _with_headers(send)
+        if refused := refusal(headers, self._names) or foreign(headers):
+            await problem_response(refused.problem())(scope, receive, send)
+        elif self._door:
+            await self._door.pass_on(self._app, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def foreign(headers: Headers) -> ForbiddenError | None:
