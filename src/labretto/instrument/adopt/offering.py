@@ -100,17 +100,19 @@ def methods_of(
     """The public methods of a class, found statically.
 
     Args:
-        foreign: whether a module is the library's own plumbing, whose methods are not offered.
+        foreign: whether a module is the library's own plumbing, whose methods are not offered, whoever overrides them.
         reach: from the driver to the object whose methods they are.
         within: the name before the method's, for a channel.
     """
     found: dict[str, Callable[..., Any]] = {}
+    theirs = {"stop", "close"}
     for base in reversed(cls.__mro__):
-        if base is not object and not foreign(base.__module__):
+        if base is object or foreign(base.__module__):
+            theirs |= set(vars(base))
+        else:
             found |= {name: value for name, value in vars(base).items() if inspect.isfunction(value)}
     for name, function in found.items():
-        current = inspect.getattr_static(cls, name)
-        if not name.startswith("_") and name not in ("stop", "close") and current is function:
+        if not name.startswith("_") and name not in theirs and inspect.getattr_static(cls, name) is function:
             yield method_of(function, reach=reach, name=identifier(*filter(None, [within, name])))
 
 
