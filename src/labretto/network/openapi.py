@@ -27,7 +27,7 @@ def paths_and_components(description: Description) -> tuple[Document, Document]:
         paths[f"/attributes/{attribute.name}"] = _attribute_paths(attribute)
     for action in description.actions.values():
         paths |= _action_paths(action)
-    return paths, _COMPONENTS
+    return paths, COMPONENTS
 
 
 def example(schema: Mapping[str, Any]) -> Any:
@@ -89,7 +89,7 @@ def _attribute_paths(attribute: Attribute) -> Document:
 
 
 def _action_paths(action: Action) -> Document:
-    body = _parameters(action)
+    body = parameters_schema(action)
     invocation = {"allOf": [{"$ref": "#/components/schemas/Invocation"}], "properties": {"result": action.result}}
     wanted = _body(body, {n: example(s) for n, s in body["properties"].items()})
     how = f"{action.description}\n\nEffect: {action.effect}. {'' if action.exclusive else 'May run beside others.'}"
@@ -112,7 +112,16 @@ def _action_paths(action: Action) -> Document:
     return {f"/actions/{action.name}": tagged[0], f"/actions/{action.name}/{{id}}": tagged[1]}
 
 
-def _parameters(action: Action) -> Schema:
+def action_schema(action: Action) -> Schema:
+    """JSON Schema of an action's parameters; its result and rows are among the definitions."""
+    rows = {"rows": {"type": "object", "properties": dict(action.stream)}} if action.stream is not None else {}
+    about = {"title": action.name, "description": action.description}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | about | parameters_schema(action)
+    return head | {"$defs": {"result": action.result, **rows}}
+
+
+def parameters_schema(action: Action) -> Schema:
+    """JSON Schema of an action's parameters, as one object."""
     properties = {name: _told(parameter.schema) for name, parameter in action.parameters.items()}
     required = [name for name, parameter in action.parameters.items() if parameter.required]
     body: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -154,21 +163,24 @@ def _tagged(paths: Document, tag: str) -> Document:
 def _general_paths(description: Description) -> Document:
     anything: Schema = {"type": "object"}
     readings = {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Reading"}}
-    stop = _operation("Call the driver's stop() at once", "Not an emergency stop.", "stop", _STOPPED)
+    stop = _operation("Call the driver's stop() at once", "Not an emergency stop.", "stop", STOPPED)
     if not description.stop:
         stop["responses"]["501"] = {"description": "This driver has no software stop.", "content": _PROBLEM}
     find = _operation("What became of an invocation", "", "find", {"$ref": "#/components/schemas/Invocation"})
     cancel = _operation("Ask it to end", "", "cancel", {"$ref": "#/components/schemas/Invocation"}, status="202")
+    check = _operation("Let the driver look whether an interrupted one happened", "", "check", _CHECKED)
     listen = _operation("What happens, as server-sent events", "", "listen", {"type": "string"})
     listen["responses"]["200"]["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
     lease = {"$ref": "#/components/schemas/Lease"}
     take = _operation("Let nobody but the holder act", _TAKE, "take", lease) | _body(_TAKING, {"holder": "Ada"})
     give_back = _operation("Let everybody act again", "", "give_back", lease) | {"parameters": [_LEASE]}
+    schema = _operation("JSON Schema of an action's parameters", "", "schema", anything)
     paths: Document = {
         "/": {"get": _operation("What this instrument offers", "", "describe", anything)},
         "/health": {"get": _operation("How its host is", "", "health", anything)},
         "/attributes": {"get": _operation("Every attribute", "", "read_all", readings)},
         "/invocations/{id}": {"parameters": [_ID], "get": find, "delete": cancel},
+        "/invocations/{id}/check": {"parameters": [_ID], "post": check},
         "/stop": {"post": stop},
         "/lease": {
             "get": _operation("Who alone may act now", "", "lease", lease),
@@ -176,6 +188,8 @@ def _general_paths(description: Description) -> Document:
             "delete": give_back,
         },
         "/events": {"get": listen},
+        "/thing-description": {"get": _operation("W3C Thing Description 1.1", "", "thing_description", anything)},
+        "/schemas/{action}": {"parameters": [_ACTION], "get": schema},
     }
     return {path: _tagged(operations, "instrument") for path, operations in paths.items()}
 
@@ -188,6 +202,7 @@ _ID = {
     "schema": {"type": "string", "format": "uuid"},
     "example": _EXAMPLE_ID,
 }
+_ACTION = {"name": "action", "in": "path", "required": True, "schema": {"type": "string"}}
 _LEASE = {
     "name": "Labretto-Lease",
     "in": "header",
@@ -215,7 +230,16 @@ _TAKING: Schema = {
         "over": {"type": "boolean", "default": False, "description": "Take it from whoever has it."},
     },
 }
-_STOPPED: Schema = {
+_CHECKED: Schema = {
+    "type": "object",
+    "properties": {
+        "invocation": {"type": "string", "format": "uuid"},
+        "action": {"type": "string"},
+        "outcome": {"enum": ["done", "not done", "partly"]},
+        "result": {},
+    },
+}
+STOPPED: Schema = {
     "type": "object",
     "properties": {
         "stopped": {"type": "boolean"},
@@ -223,7 +247,7 @@ _STOPPED: Schema = {
         "detail": {"type": ["string", "null"]},
     },
 }
-_COMPONENTS: Document = {
+COMPONENTS: Document = {
     "Reading": {
         "type": "object",
         "required": ["value", "unit", "time", "status"],
