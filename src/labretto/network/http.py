@@ -28,6 +28,7 @@ from labretto.network.docs import offline_docs
 from labretto.network.http_client import open
 from labretto.network.http_events import Events, framed, server_sent
 from labretto.network.http_guard import LOOPBACK, Guard
+from labretto.network.http_thing import ThingRoutes
 from labretto.network.http_wire import (
     Handler,
     actor_of,
@@ -220,6 +221,7 @@ class _Routes:
             "/lease": {"GET": self.lease, "PUT": self.take, "DELETE": self.give_back},
             "/events": {"GET": self.listen},
             "/": {"GET": self.describe},
+            **ThingRoutes(self._host, self._events, self._ask).table(),
         }
 
     async def describe(self, request: Request) -> Response:
