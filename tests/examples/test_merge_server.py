@@ -23,6 +23,8 @@ import pytest
 import requests
 import yaml
 
+from labretto.errors import InvalidError
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "merge_server"
 PATIENCE = 30.0
 LONG = 600.0
@@ -237,10 +239,14 @@ def test_a_lease_outlives_the_server_that_gave_it(tmp_path, merging):
         assert successor.status("outlived") == 401
 
 
-def test_seconds_that_are_none_are_refused_with_the_reason(tmp_path):
-    with server(tmp_path, seconds=0, workers=1) as refused:
-        assert refused.process.wait(PATIENCE) != 0
-        assert "MERGE_SECONDS='0' is no number of seconds above 0" in refused.log.read_text()
+@pytest.mark.parametrize("text", ["", "0", "-1", "ten", "nan", "inf"])
+def test_seconds_that_are_none_are_refused(text, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLE)
+    monkeypatch.setenv("MERGE_SECONDS", text)
+    from web_app.main import seconds
+
+    with pytest.raises(InvalidError, match=f"MERGE_SECONDS='{text}' is no number of seconds above 0"):
+        seconds()
 
 
 async def test_a_clock_that_is_set_back_holds_no_name_longer_than_it_was_given(tmp_path, monkeypatch):

@@ -177,12 +177,14 @@ def until(wanted: Callable[[], Any]) -> Any:
     return found
 
 
-def write_config(folder: Path, ports: list[int], hardware: Hardware, driver: str) -> Path:
-    """The example's config.yml on free ports, quicker, with a module of this test beside the example's."""
+def write_config(folder: Path, ports: list[int], hardware: Hardware, driver: str, *, alone: bool = False) -> Path:
+    """The example's config.yml on free ports, quicker, with a module of this test beside the example's or instead."""
     text = (EXAMPLE / "config.yml").read_text()
     for old, new in (("5555", ports[0]), ("5556", ports[1]), ("duration: 1.0", "duration: 0.02")):
         assert text.count(old) == 1
         text = text.replace(old, str(new))
+    if alone:
+        text = text.partition("  module_a:")[0]
     text += f"\n  bench:\n    driver: bench:{driver}\n    settings: {{hardware: {hardware.port}}}\n"
     (folder / "bench.py").write_text(BENCH)
     (folder / "module_a.py").write_text((EXAMPLE / "module_a.py").read_text())
@@ -207,10 +209,12 @@ def ready(process: "subprocess.Popen[str]") -> None:
 
 
 @contextmanager
-def experiment(folder: Path, home: Path, ports: list[int], driver: str = "Stoppable") -> Iterator[Running]:
+def experiment(
+    folder: Path, home: Path, ports: list[int], driver: str = "Stoppable", *, alone: bool = False
+) -> Iterator[Running]:
     """An experiment whose modules are up."""
     hardware = Hardware()
-    config = write_config(folder, ports, hardware, driver)
+    config = write_config(folder, ports, hardware, driver, alone=alone)
     process = start(config, home)
     try:
         hardware.taken()
@@ -250,9 +254,11 @@ def running(tmp_path_factory: pytest.TempPathFactory, command_line_of_the_module
 
 
 @pytest.fixture
-def begin(tmp_path: Path, command_line: Any, free_ports: Any) -> Iterator[Callable[..., Any]]:
-    """Starts an experiment of this test alone."""
-    return lambda driver="Stoppable": experiment(tmp_path, command_line.home, free_ports(3), driver)
+def begin(tmp_path: Path, command_line: Any, free_ports: Any) -> Callable[..., Any]:
+    """Starts an experiment of this test alone, with its own module and, if asked for, the example's."""
+    return lambda driver="Stoppable", *, alone=True: experiment(
+        tmp_path, command_line.home, free_ports(3), driver, alone=alone
+    )
 
 
 # Plain zmq ----------------------------------------------------------------------------------------------------------
@@ -492,7 +498,7 @@ def test_the_pages_that_explain_it_need_nothing_from_outside(running):
 
 
 def test_a_crashed_module_is_told_at_once_and_comes_back_when_it_can(begin, command_line):
-    with begin() as running, front(running, command_line.home):
+    with begin(alone=False) as running, front(running, command_line.home):
         killed = running.status()["pid"]
         with running.meanwhile("drift", "drifting") as drifting:
             running.hardware.break_down()
