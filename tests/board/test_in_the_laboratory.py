@@ -2,6 +2,8 @@
 mid-action.
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -129,3 +131,20 @@ async def test_a_board_that_was_killed_in_mid_action_says_that_it_does_not_know_
         assert (await pump.find(new_id(), action="dispense")).state == "not arrived"
         with pytest.raises(LeaseError):
             await pump.invoke("prime", {}, lease=6)
+
+
+@pytest.mark.parametrize("interpreter", ["i386"], indirect=True)  # its waits are seconds long
+def test_a_board_keeps_the_contract_that_hosts_keep(board: Callable[[str], Board]) -> None:
+    """`labretto conformance`, with the pump's dispensing as the action that takes its time."""
+    pump = board("pump")
+    anyio.run(_until_it_answers, pump)
+
+    command = [sys.executable, "-m", "labretto", "conformance", f"http://127.0.0.1:{pump.port}", "--allow", "once"]
+    command += ["--use", "hold=dispense", "--use", "linger=dispense", "--parameter", "dispense.volume=1", "--json"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=50)
+
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+async def _until_it_answers(board: Board) -> None:
+    await (await board.connect()).close()

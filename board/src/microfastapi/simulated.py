@@ -4,7 +4,7 @@
 
 After that `import machine` anywhere gives this module. `Pin.all` are the pins by number; a test sets
 `Pin.all[4].value(1)`
-as the world would, and reads `Pin.all[15].history` as an oscilloscope would. Not copied to a board.
+as the world would, and reads `Pin.all[15].history` (64 levels) as an oscilloscope would. Not copied to a board.
 """
 
 import sys
@@ -62,6 +62,8 @@ class Pin:
             return self.level
         before, self.level = self.level, int(bool(level))
         self.history.append(self.level)
+        if len(self.history) > 64:  # a stepper writes thousands
+            self.history.pop(0)
         edge = Pin.IRQ_RISING if self.level > before else Pin.IRQ_FALLING if self.level < before else 0
         if self.handler and edge & self.trigger:
             self.handler(self)
