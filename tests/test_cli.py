@@ -124,6 +124,7 @@ OPTIONS = {
     "run": ["--parameter", "--lab", "--hub", "--wait", "--no-wait", "--json"],
     "records": ["--state", "--after", "--before", "--lab", "--limit", "--json"],
     "connect": ["--json"],
+    "conformance": ["--allow", "--use", "--parameter", "--json"],
     "version": [],
 }
 
