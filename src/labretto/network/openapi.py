@@ -65,9 +65,9 @@ def _number(schema: Mapping[str, Any], *, whole: bool) -> float | int:
 def in_words(schema: Mapping[str, Any]) -> str:
     """Unit and limits as text: "mm, 0 to 100"."""
     if "minimum" in schema and "maximum" in schema:
-        limits = [f"{schema['minimum']} to {schema['maximum']}"]
+        limits = [f"{schema['minimum']:.12g} to {schema['maximum']:.12g}"]
     else:
-        limits = [f"{said} {schema[word]}" for word, said in _LIMITS.items() if word in schema]
+        limits = [f"{said} {schema[word]:.12g}" for word, said in _LIMITS.items() if word in schema]
     return ", ".join([schema["unit"], *limits] if schema.get("unit") else limits)
 
 
@@ -179,7 +179,7 @@ def _general_paths(description: Description) -> Document:
         "/": {"get": _operation("What this instrument offers", "", "describe", anything)},
         "/health": {"get": _operation("How its host is", "", "health", anything)},
         "/attributes": {"get": _operation("Every attribute", "", "read_all", readings)},
-        "/invocations/{id}": {"parameters": [_ID], "get": find, "delete": cancel},
+        "/invocations/{id}": {"parameters": [_ID], "get": find, "delete": cancel | {"parameters": [_WITHIN]}},
         "/invocations/{id}/check": {"parameters": [_ID], "post": check},
         "/stop": {"post": stop},
         "/lease": {
@@ -230,6 +230,12 @@ _TAKING: Schema = {
         "over": {"type": "boolean", "default": False, "description": "Take it from whoever has it."},
     },
 }
+_WITHIN = {
+    "name": "within",
+    "in": "query",
+    "description": "Seconds: answer at its end, or then; else at once.",
+    "schema": {"type": "number", "minimum": 0},
+}
 _CHECKED: Schema = {
     "type": "object",
     "properties": {
@@ -276,6 +282,11 @@ COMPONENTS: Document = {
             "error": {"anyOf": [{"$ref": "#/components/schemas/Problem"}, {"type": "null"}]},
             "actor": {"type": ["string", "null"]},
             "progress": {"type": "number", "minimum": 0, "maximum": 1},
+            "expected_seconds": {"type": "number", "unit": "s", "description": "How long it usually takes here."},
+            "cancelling": {
+                "type": "object",
+                "description": "Its end was asked for: when, within how many seconds, and whether it is overdue.",
+            },
         },
     },
     "Lease": {
