@@ -52,7 +52,7 @@ class Server:
         """The status of one post; None where the worker died before it answered."""
         try:
             return self.merge(branch).status_code
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):  # before, or within its answer
             return None
 
     def workers(self) -> list[int]:
