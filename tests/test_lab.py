@@ -7,8 +7,7 @@ import pytest
 
 from labretto.errors import InvalidError, NotFoundError
 from labretto.instrument.invocation import Effect
-from labretto.lab import Effect as EffectOfLab
-from labretto.lab import Lab, alone_folder, check_name, home, load_lab
+from labretto.lab import Effect as EffectOfLab, Lab, alone_folder, check_name, home, load_lab
 
 FULL = """
 name = "demo"
@@ -212,3 +211,35 @@ def test_the_folder_of_lone_instruments_is_no_lab(tmp_path: Path) -> None:
 
 def test_the_effects_of_a_lab_file_are_those_of_an_invocation() -> None:
     assert get_args(EffectOfLab) == get_args(Effect)
+
+
+def test_what_is_said_about_a_driver_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    """What lab.toml says itself comes before it, key by key."""
+    written(tmp_path, 'slow = ["buffer"]\nunits = { phase = "rad", theta = "deg" }\nsafe = { level = 0 }', "sr830.toml")
+    text = '[instruments.lockin]\ndriver = "a:B"\noverlay = "sr830.toml"\nunits = { phase = "deg" }\nmeasurement = "x"'
+    lockin = load_lab(written(tmp_path, text)).instruments["lockin"]
+
+    assert lockin.slow == {"buffer"}
+    assert lockin.units == {"phase": "deg", "theta": "deg"}
+    assert (lockin.safe, lockin.measurement) == ({"level": 0}, "x")
+    assert lockin.overlay == tmp_path / "sr830.toml"
+
+
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [
+        (None, "cannot be read"),
+        ("slow = [", "cannot be read"),
+        ('sloow = ["x"]', "Did you mean 'slow'?"),
+        ('driver = "c:D"', "the key driver is not known"),
+        ("poll = { x = -1 }", "poll"),
+    ],
+)
+def test_a_fault_in_that_file_is_told_at_the_line_that_names_it(tmp_path: Path, side: str | None, words: str) -> None:
+    if side is not None:
+        written(tmp_path, side, "side.toml")
+    with pytest.raises(InvalidError) as refused:
+        load_lab(written(tmp_path, '[instruments.lockin]\ndriver = "a:B"\noverlay = "side.toml"'))
+    (fault,) = refused.value.faults
+    assert words in fault["detail"]
+    assert fault["line"] in (1, 3)
