@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -201,6 +201,15 @@ def node() -> Path:
 
 
 @pytest.fixture(scope="session")
+def node_wot(node: Path) -> Path:
+    """Folder of Node's modules with node-wot, the W3C's reference consumer of Thing Descriptions."""
+    modules = REPOSITORY / ".cache/node-wot/node_modules"
+    if not (modules / "@node-wot/binding-http").is_dir():
+        lacking("node-wot", install="scripts/get-node-wot")
+    return modules
+
+
+@pytest.fixture(scope="session")
 def micropython() -> Path:
     """MicroPython's Unix port, on which the boards' framework is tested; the 64-bit one where there are two."""
     unpacked = [str(REPOSITORY / f".cache/micropython-{machine}/micropython") for machine in ("amd64", "i386")]
@@ -212,6 +221,11 @@ def found(tool: str, commands: list[str], *, install: str) -> Path:
     for command in commands:
         if path := shutil.which(command):
             return Path(path)
+    return lacking(tool, install=install)
+
+
+def lacking(tool: str, *, install: str) -> NoReturn:
+    """Skip the test for want of a tool, or fail it where all tools must be there (CI)."""
     missing = f"{tool} is not installed; to run this test: {install}, or scripts/test, which tries that"
     if os.environ.get("CI", "").lower() in {"1", "true"}:
         pytest.fail(f"{missing}. With CI=true a missing tool is a failure.", pytrace=False)

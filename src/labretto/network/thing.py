@@ -18,7 +18,8 @@ from labretto.network.thing_schema import PREFIX, data_schema
 Document = dict[str, Any]
 
 MEDIA_TYPE = "application/td+json"
-CONTEXT = "https://www.w3.org/2022/wot/td/v1.1"
+CONTEXTS = ("https://www.w3.org/2019/wot/td/v1", "https://www.w3.org/2022/wot/td/v1.1")
+"""1.0 first, as 1.1 wants it where consumers may know only that; node-wot 0.9, as npm installs it, does."""
 
 _JSON = "application/json"
 _PROBLEM = {"success": False, "contentType": "application/problem+json", "schema": "problem"}
@@ -36,7 +37,7 @@ def thing_description(description: Description, *, identity: str, base: str, bea
     """
     words = {"title": description.name, "description": description.description or description.title}
     return {
-        "@context": [CONTEXT, {PREFIX: f"urn:{PREFIX}:term:", "@language": "en"}],
+        "@context": [*CONTEXTS, {PREFIX: f"urn:{PREFIX}:term:", "@language": "en"}],
         "@type": f"{PREFIX}:Instrument",
         "id": f"urn:uuid:{identity}",
         **words,
