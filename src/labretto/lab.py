@@ -104,6 +104,8 @@ class LabInstrument(_Frozen):
     """Attribute → value that `stop()` sets, for a driver without a `stop` of its own."""
     limits: dict[str, Any] | Path | None = None
     """What the lab allows, or the TOML or YAML file that says it; read by the host (`instrument.limits_file`)."""
+    overrun: Annotated[float, Field(gt=1)] = 3.0
+    """Times its usual duration after which it is told that an action takes too long."""
     overlay: Path | None = None
     """A file with the keys of `SIDE`, for a driver that is used in many labs; what stands here comes before it."""
     compat: dict[str, str] = {}

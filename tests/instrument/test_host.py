@@ -30,7 +30,7 @@ from labretto.errors import (
     StorageError,
     UnreachableError,
 )
-from labretto.instrument import execution, host as host_room
+from labretto.instrument import backlog, execution, host as host_room
 from labretto.instrument.codec import CannotEncodeError
 from labretto.instrument.describe import concurrent, describe, effect
 from labretto.instrument.host import Host
@@ -696,6 +696,29 @@ async def test_an_old_holder_is_still_told_what_became_of_its_own_invocation() -
         done = await ended(host, "move", {"to": 1}, lease=1)
         await ended(host, "move", {"to": 2}, lease=2)
         assert await host.invoke("move", {"to": 1}, identity=done.id, lease=1) == done
+
+
+async def test_a_generator_that_is_quicker_than_the_front_waits_and_its_result_loses_nothing() -> None:
+    class Quick:
+        def scan(self, rows: int) -> Iterator[Row]:
+            for row in range(rows):
+                yield Row(float(row))
+
+    async with hosting(Quick) as (host, _):
+        unread: list[int] = []
+        backlogs: list[Any] = []
+
+        def listener(topic: str, body: dict[str, Any]) -> None:
+            if topic == "stream":
+                backlogs[:] = backlogs or [front.execution._backlog for front in host._running.values()]
+                unread.extend(each.unread for each in backlogs)
+
+        host.listen(listener)
+        done = await ended(host, "scan", {"rows": 5_000})
+
+        assert len(unread) == 5_000
+        assert max(unread) <= backlog.MOST
+        assert list(done.result["potential"]) == [float(row) for row in range(5_000)]
 
 
 # Cancel and stop

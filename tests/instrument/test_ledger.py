@@ -171,6 +171,30 @@ def test_the_oldest_are_forgotten_at_opening_and_then_cannot_be_told(
     assert ledger.absent(id_born(timedelta(seconds=3))) == "not arrived"
 
 
+def test_the_oldest_are_forgotten_while_actions_come_and_go_a_few_at_a_time(
+    opened: Callable[[], Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_room, "KEPT", 10)
+    monkeypatch.setattr(ledger_room, "AT_ONCE", 5)
+    ledger = opened()
+    running = started()
+    ledger.begin(running)
+    ids = []
+    for _ in range(40):
+        invocation = started()
+        ids.append(invocation.id)
+        ledger.begin(invocation)
+        ledger.end(invocation.end("succeeded", now()))
+        ledger.forget()
+        assert sum(ledger.find(identity) is not None for identity in ids) <= 15
+
+    assert ledger.find(running.id) is not None
+    assert ledger.find(ids[0]) is None
+    assert ledger.absent(ids[0]) == "cannot tell"
+    assert ledger.find(ids[-1]) is not None
+    assert ledger.absent(new_id()) == "not arrived"
+
+
 def test_an_id_of_the_same_millisecond_as_the_last_forgotten_cannot_be_told(
     opened: Callable[[], Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:

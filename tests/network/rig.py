@@ -29,6 +29,11 @@ class Row(NamedTuple):
     current: Annotated[float, Unit("A")]
 
 
+class Step(NamedTuple):
+    progress: float
+    current: Annotated[float, Unit("A")]
+
+
 class Rig:
     """Does what it is told, and keeps the tests informed."""
 
@@ -90,6 +95,11 @@ class Rig:
         """A measurement."""
         for number in range(rows):
             yield Row(number * 0.1, number * 1e-3)
+
+    def slow_scan(self) -> Iterator[Step]:
+        """A measurement that says how far it is, and then takes its time."""
+        yield Step(0.5, 1e-3)
+        self._released.wait(PATIENCE)
 
     def echo(self, value: Any) -> Any:
         """Answers what it is given."""

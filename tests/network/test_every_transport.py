@@ -484,6 +484,45 @@ async def test_an_action_that_gives_opportunities_is_cancelled(instrument: Instr
     assert "was cancelled before its end" in done.error["detail"]
 
 
+async def test_a_cancel_with_a_deadline_is_answered_at_the_end_or_says_that_it_is_overdue(
+    instrument: Instrument, rig: Any
+) -> None:
+    begun = await instrument.invoke("wait_for_ever", {}, wait=False)
+    await asyncio.to_thread(rig._entered.wait, 5)
+
+    done = await instrument.cancel(begun.id, within=20)
+    assert done.state == "cancelled"
+
+    begun = await instrument.invoke("slow_scan", {}, wait=False)
+    late = await instrument.cancel(begun.id, action="slow_scan", within=0.01)
+    assert (late.state, late.cancelling["overdue"], late.cancelling["within"]) == ("running", True, 0.01)
+    rig._released.set()
+    assert (await instrument.invoke("slow_scan", {}, identity=begun.id)).state == "cancelled"
+    for within in (-1, float("nan"), 1e9):
+        with pytest.raises(InvalidError, match="is not between"):
+            await instrument.cancel((await instrument.invoke("look", {})).id, within=within)
+
+
+async def test_how_far_it_is_and_how_long_it_usually_takes_is_said_while_it_runs(
+    instrument: Instrument, host: Host, rig: Any
+) -> None:
+    host._ledger.durations.add("slow_scan", 12.0)
+    told = asyncio.Event()
+    instrument.listen(lambda topic, body: told.set() if topic == "stream" else None)
+    await instrument.hearing()
+
+    begun = await instrument.invoke("slow_scan", {}, wait=False)
+    await asyncio.wait_for(told.wait(), 5)
+    found = await instrument.find(begun.id)
+
+    assert begun.expected_seconds == found.expected_seconds == 12.0
+    assert found.progress == 0.5
+    assert (await instrument.health())["running"]["progress"] == 0.5
+    rig._released.set()
+    done = await instrument.invoke("slow_scan", {}, identity=begun.id)
+    assert (done.state, list(done.result["progress"])) == ("succeeded", [0.5])
+
+
 async def test_an_action_that_blocks_cannot_be_cancelled(instrument: Instrument) -> None:
     begun = await instrument.invoke("hold", {}, wait=False)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from labretto.errors import CancelledError, DriverError, LabError, StorageError
 from labretto.instrument import codec
+from labretto.instrument.backlog import Backlog
 from labretto.instrument.describe import Action
 from labretto.instrument.invocation import Invocation
 from labretto.instrument.ledger import Ledger
@@ -41,7 +42,8 @@ class Execution:
         action: its description.
         thread: the driver and its thread.
         ledger: where begin and end are written.
-        publish: called where the driver is called, with ("stream", body) for each row of a generator.
+        publish: called where the driver is called, with ("stream", body) for each row of a generator and what is
+            called when that was told; answers False if nobody is there to be told.
         between: called between two rows, the opportunity to read attributes.
     """
 
@@ -52,7 +54,7 @@ class Execution:
         action: Action,
         thread: DriverThread,
         ledger: Ledger,
-        publish: Callable[[str, dict[str, Any]], None],
+        publish: Callable[[str, dict[str, Any], Callable[[], None]], bool],
         between: Callable[[], None],
     ) -> None:
         self.invocation = invocation
@@ -68,6 +70,11 @@ class Execution:
         self._called = False
         self._table = Table(action.stream or ())
         self._rows = 0
+        self._backlog = Backlog(lambda: thread.heard)
+        self._said: float | None = None
+        """The progress in the last row."""
+        self._said_before: Any = None
+        """What the driver's attribute `progress` was before it was called."""
         # Statically: a driver that answers to every name must not be asked what it is.
         function = inspect.unwrap(inspect.getattr_static(type(thread.driver), action.name, lambda: None))
         self._awaits = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -83,6 +90,17 @@ class Execution:
         """It gives opportunities to end: at an `await`, or between two rows."""
         return self._awaits or self._yields
 
+    @property
+    def progress(self) -> float | None:
+        """How far the driver says it is, 0 to 1: in a field of its rows, or in a plain attribute of the object.
+
+        Any thread may ask, since nothing of the driver is executed.
+        """
+        if self._said is not None:
+            return self._said
+        said = _plain_attribute(self._thread.driver, "progress") if self._calling and self._action.exclusive else None
+        return _share(said) if said != self._said_before else None
+
     def ended_by(self, word: str) -> None:
         """Note that "cancel", "stop" or "close" was asked for, so that the outcome can say it; the first word stays."""
         self._ended_by = self._ended_by or word
@@ -93,24 +111,24 @@ class Execution:
         if self._task is not None and self._calling and self._awaits:
             self._task.cancel()
 
-    def start(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
+    def start(self, begun: Callable[[LabError | None], object], over: Callable[[Invocation], object]) -> None:
         """Write *started*, tell `begun`, call the driver, write *ended*, tell `over`. Called in the front loop."""
         if self._action.exclusive or self._awaits:
             self._thread.soon(self._start_in_loop, begun, over)
         else:
             self._thread.beside(lambda: self._start_beside(begun, over), self._action.name)
 
-    def _start_in_loop(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
+    def _start_in_loop(self, begun: Callable[[LabError | None], object], over: Callable[[Invocation], object]) -> None:
         if self._write_start(begun):
             self._task = asyncio.get_running_loop().create_task(self._run(over))
 
-    def _start_beside(self, begun: Callable[[LabError | None], None], over: Callable[[Invocation], None]) -> None:
+    def _start_beside(self, begun: Callable[[LabError | None], object], over: Callable[[Invocation], object]) -> None:
         """For what may run beside others and blocks; attributes are not read between its rows: not in this thread."""
         self._between = lambda: None
         if self._write_start(begun):
             asyncio.run(self._run(over))
 
-    def _write_start(self, begun: Callable[[LabError | None], None]) -> bool:
+    def _write_start(self, begun: Callable[[LabError | None], object]) -> bool:
         self.invocation = replace(self.invocation, started=now())
         try:
             self._ledger.begin(self.invocation)
@@ -120,14 +138,23 @@ class Execution:
         begun(None)
         return True
 
-    async def _run(self, over: Callable[[Invocation], None]) -> None:
+    async def _run(self, over: Callable[[Invocation], object]) -> None:
         ended = await self._write_end(await self._outcome())
         if ended is not None:
             over(ended)
+            self._forget_the_oldest()
+
+    def _forget_the_oldest(self) -> None:
+        """After the answer has left, so that nobody waits for it."""
+        try:
+            self._ledger.forget()
+        except StorageError as error:
+            logger.warning("the ledger cannot forget", extra={"why": error.detail})
 
     async def _outcome(self) -> Invocation:
         if self._ended_by:
             return self._cancelled(" The driver was not called.")
+        self._said_before = _plain_attribute(self._thread.driver, "progress")
         self._calling = True
         try:
             result = await self._call()
@@ -168,6 +195,7 @@ class Execution:
             while (row := self._thread.plainly(lambda: next(rows, _END))) is not _END:
                 self._take(row)
                 await asyncio.sleep(0)  # the opportunity for reads and for cancel
+                await self._backlog.room()
                 if self._ended_by:
                     break
         finally:
@@ -180,6 +208,7 @@ class Execution:
             async for row in rows:
                 self._take(row)
                 await asyncio.sleep(0)
+                await self._backlog.room()
                 if self._ended_by:
                     break
         finally:
@@ -189,7 +218,11 @@ class Execution:
 
     def _take(self, row: Any) -> None:
         columns = self._table.add(row)
-        self._publish("stream", {"invocation": self.invocation.id, "row": self._rows, "columns": columns})
+        self._said = _share(columns.get("progress"))
+        self._backlog.put()
+        body = {"invocation": self.invocation.id, "row": self._rows, "columns": columns}
+        if not self._publish("stream", body, self._backlog.took):
+            self._backlog.took()
         self._rows += 1
         self._between()
 
@@ -208,7 +241,7 @@ class Execution:
                 if self._ledger.closed:
                     return None
                 logger.warning("the end of an action cannot be written; trying again", extra={"invocation": ended.id})
-                self._publish("problem", error.problem())
+                self._publish("problem", error.problem(), lambda: None)
                 await asyncio.sleep(RETRY_WRITING_AFTER)
 
     def _failed(self, error: LabError, result: Any = None) -> Invocation:
@@ -218,6 +251,19 @@ class Execution:
         word = _WORDS[self._ended_by or "cancel"]
         error = CancelledError(f"{self.invocation.instrument}.{self._action.name} was {word} before its end.{more}")
         return self.invocation.end("cancelled", now(), result=result, error=error.problem())
+
+
+def _plain_attribute(driver: object, name: str) -> Any:
+    """The value in the object itself; no property, which may send a command."""
+    try:
+        return object.__getattribute__(driver, "__dict__").get(name)
+    except AttributeError:  # it has slots
+        return None
+
+
+def _share(value: Any) -> float | None:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if plain and 0 <= value <= 1 else None
 
 
 def _unsendable(invocation: Invocation, error: LabError) -> DriverError:

@@ -36,6 +36,7 @@ from labretto.instrument.ledger import Ledger
 from labretto.instrument.limits import WHOLE, Limits, check_rate, unmet
 from labretto.instrument.reading import Reading, isoformat, now
 from labretto.instrument.thread import DriverThread, driver_error
+from labretto.instrument.watch import OVERRUN, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ Listener = Callable[[str, dict[str, Any]], None]
 """Called in the front loop with a topic and a body; must not block.
 
 Topics: "invocation" (began, ended), "stream" (a row of a generator), "attribute" (a reading that says something new,
-with the name as "attribute"), "lease" (who has the instrument now; "holder" is None where nobody has), "problem"
+with the name as "attribute"), "lease" (who has the instrument now; "holder" is None where nobody has), "progress",
+"overrun" (an action takes longer than usual), "overdue" (it was cancelled and has not ended in time), "problem"
 (problem details of what the host cannot do now).
 """
 
@@ -52,6 +54,10 @@ STOP_WITHIN = 2.0
 
 LOOK_AT_ONCE = 0.05
 """Seconds for which the first look at all attributes keeps the driver before others have their turn."""
+
+
+CANCEL_WITHIN = 10.0
+"""Seconds after which an action that was cancelled and has not ended is told as overdue, where nothing else is said."""
 
 
 @dataclass
@@ -65,9 +71,11 @@ class _Front:
     """Done when *ended* is written; cancelled if that will not be seen here."""
     exclusive: bool
 
+    watch: Watch
+
     def now(self) -> Invocation:
         """The invocation as it is known."""
-        return self.over.result() if self.over.done() and not self.over.cancelled() else self.execution.invocation
+        return self.over.result() if self.over.done() and not self.over.cancelled() else self.watch.now()
 
 
 class Host:
@@ -78,11 +86,19 @@ class Host:
         offer: the description and validators from `labretto.instrument.describe.describe`.
         ledger: remembers invocations; the host closes it.
         limits: what the lab allows; narrower than what the driver does.
+        overrun: times its usual duration after which it is told that an action takes too long.
     """
 
     def __init__(
-        self, make: Callable[[], object], offer: Offer, ledger: Ledger, *, limits: Limits | None = None
+        self,
+        make: Callable[[], object],
+        offer: Offer,
+        ledger: Ledger,
+        *,
+        limits: Limits | None = None,
+        overrun: float = OVERRUN,
     ) -> None:
+        self._overrun = overrun
         self._limits = limits or Limits()
         self._take_offer(offer)
         self._ledger = ledger
@@ -172,6 +188,7 @@ class Host:
             await asyncio.wait(overs, timeout=STOP_WITHIN)
         await self._thread.close(max(0.0, until - asyncio.get_running_loop().time()))
         for front in self._running.values():
+            front.watch.end()
             front.over.cancel()
             _settle(front.begun, self._is_closed())
 
@@ -231,11 +248,11 @@ class Host:
         plain = check_value(self._offer.values[attribute], value, place, described.unit)
         self._limits.refuse_if_blocked(asked)
         self._limits.check_set(self.description.name, described, plain)
-        self._refuse_now(lease, asked, alone=True)
+        self._refuse_now(lease, asked, alone=asked)
         if self._limits.needs(attribute) or self._limits.rate(attribute):
             await self._check_state(attribute, asked)
             await self._check_rate(attribute, plain)
-            self._refuse_now(lease, asked, alone=True)  # others may have acted while the driver was asked
+            self._refuse_now(lease, asked, alone=asked)  # others may have acted while the driver was asked
 
         def set_and_read() -> Reading:
             try:
@@ -250,12 +267,12 @@ class Host:
             self._sets.pop(attribute, None)  # what it is now has to be read
             raise
 
-    def _refuse_now(self, lease: int | None, asked: str, *, alone: bool) -> None:
-        """Refuse what may not begin at this moment."""
+    def _refuse_now(self, lease: int | None, asked: str, *, alone: str | None) -> None:
+        """Refuse what may not begin at this moment; `alone` names what may not run beside others."""
         self._refuse_if_closing()
         self._leases.check(lease, asked)
         if alone:
-            self._refuse_if_busy(asked)
+            self._refuse_if_busy(alone)
 
     async def _check_state(self, name: str, asked: str) -> None:
         """Look at what has to be in a certain state before `name` is set or done.
@@ -342,15 +359,17 @@ class Host:
         asked = f"{action}({_spelled(parameters)})"
         self._limits.refuse_if_blocked(asked)
         self._limits.check_call(self.description.name, described, arguments)
-        self._refuse_now(lease, asked, alone=described.exclusive)
+        self._refuse_now(lease, asked, alone=action if described.exclusive else None)
         if self._limits.needs(action):
             await self._check_state(action, asked)
             if known := self._known(identity):  # another with the same id may have come while the driver was asked
                 self._refuse_another(known, action, parameters)
                 return await self._begun(identity) or known
-            self._refuse_now(lease, asked, alone=described.exclusive)
+            self._refuse_now(lease, asked, alone=action if described.exclusive else None)
         name, time, effect = self.description.name, now(), described.effect
         invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, actor=actor)
+        if (usual := self._ledger.durations.expected(action)) is not None:
+            invocation = replace(invocation, expected_seconds=round(usual, 6))
         self._begin(invocation, arguments, described)
         return await self._begun(identity) or self.find(identity)
 
@@ -416,8 +435,10 @@ class Host:
         """What runs now."""
         return [front.now() for front in self._running.values()]
 
-    def cancel(self, identity: str) -> Invocation:
+    def cancel(self, identity: str, within: float = CANCEL_WITHIN) -> Invocation:
         """Ask a running action to end at its next opportunity; answers what is known now.
+
+        One that has not ended `within` so many seconds is told as "overdue"; it is not ended by force.
 
         Raises:
             NotFoundError: nothing with this id runs or ran here.
@@ -435,9 +456,19 @@ class Host:
                 f"{front.execution.invocation.action} blocks in its driver and cannot be cancelled.",
                 way_out="Stop the instrument, or wait.",
             )
+        front.watch.cancelled_at(now(), within)
         front.execution.ended_by("cancel")
         self._thread.soon(front.execution.cancel)
         return front.now()
+
+    async def cancel_and_wait(self, identity: str, within: float) -> Invocation:
+        """The same; answers at its end, or at the deadline: then it runs still, and its `cancelling` is overdue."""
+        self.cancel(identity, within)
+        front = self._running.get(check_id(identity))
+        if front is not None:
+            await asyncio.wait([front.over], timeout=within)
+            await asyncio.sleep(0)  # the watch's own deadline comes at the same moment
+        return self.find(identity)
 
     async def stop(self) -> dict[str, Any]:
         """Call the driver's `stop()` at once, past every queue, then end what runs.
@@ -465,7 +496,8 @@ class Host:
     def _begin(self, invocation: Invocation, arguments: dict[str, Any], action: Action) -> None:
         publish, refresh = self._publish_from_driver, self._refresh
         execution = Execution(invocation, arguments, action, self._thread, self._ledger, publish, refresh)
-        front = _Front(execution, self._front.create_future(), self._front.create_future(), action.exclusive)
+        watch = Watch(lambda: (execution.invocation, execution.progress), self._tell, self._overrun)
+        front = _Front(execution, self._front.create_future(), self._front.create_future(), action.exclusive, watch)
         # Whoever asked may have left before it is known that the ledger refused; that is no error of the host.
         front.begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
         self._running[invocation.id] = front
@@ -481,11 +513,13 @@ class Host:
             return
         # The ledger refused: the driver was not called, so nothing of this id is left behind.
         self._running.pop(front.execution.invocation.id, None)
+        front.watch.end()
         _settle(front.begun, error)
         front.over.cancel()
 
     def _told_over(self, front: _Front, ended: Invocation) -> None:
         self._running.pop(ended.id, None)
+        front.watch.end()
         if not front.over.done():
             front.over.set_result(ended)
         self._tell("invocation", ended.as_dict())
@@ -540,8 +574,12 @@ class Host:
             except Exception:
                 logger.exception("a listener raised", extra={"topic": topic})
 
-    def _publish_from_driver(self, topic: str, body: dict[str, Any]) -> None:
-        self._thread.tell(self._tell, topic, body)
+    def _publish_from_driver(self, topic: str, body: dict[str, Any], told: Callable[[], None] = lambda: None) -> bool:
+        def tell() -> None:
+            self._tell(topic, body)
+            told()
+
+        return self._thread.tell(tell)
 
     # The driver's thread ------------------------------------------------------------------------------------------
 

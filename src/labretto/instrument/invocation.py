@@ -28,6 +28,9 @@ HARMLESS: frozenset[str] = frozenset({"read", "absolute"})
 """Effects that may be sent again by a machine after an interruption."""
 
 
+_SOMETIMES = ("progress", "expected_seconds", "cancelling")
+"""Of an invocation, left out where there is nothing to say."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
@@ -81,6 +84,10 @@ class Invocation:
     """Who asked, as far as they said."""
     progress: float | None = field(default=None, compare=False)
     """Share done, 0 to 1, while it runs and if the driver says so."""
+    expected_seconds: float | None = field(default=None, compare=False)
+    """How long it usually takes, if it was done here before."""
+    cancelling: Mapping[str, Any] | None = field(default=None, compare=False)
+    """While it runs after somebody asked for its end: `asked`, `within` (seconds) and whether it is `overdue`."""
 
     @property
     def over(self) -> bool:
@@ -100,12 +107,13 @@ class Invocation:
         }
         times = {n: isoformat(t) if (t := getattr(self, n)) else None for n in ("accepted", "started", "ended")}
         body |= {"parameters": dict(self.parameters), "error": dict(self.error) if self.error else None, **times}
-        return body | ({"progress": self.progress} if self.progress is not None else {})
+        more = {name: value for name in _SOMETIMES if (value := getattr(self, name)) is not None}
+        return body | more
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Invocation:
         """The invocation that `as_dict` wrote."""
         words: dict[str, Any] = {n: body[n] for n in ("id", "instrument", "action", "effect", "state")}
         words |= {n: datetime.fromisoformat(body[n]) for n in ("accepted", "started", "ended") if body.get(n)}
-        words |= {n: body.get(n) for n in ("result", "error", "actor", "progress")}
+        words |= {n: body.get(n) for n in ("result", "error", "actor", *_SOMETIMES)}
         return cls(parameters=body.get("parameters") or {}, **words)

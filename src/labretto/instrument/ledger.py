@@ -21,6 +21,7 @@ from typing import Any
 from labretto import sqlite
 from labretto.errors import ConflictError, InterruptedActionError, LabError, StorageError
 from labretto.instrument import codec
+from labretto.instrument.durations import WORTH_KEEPING, Durations
 from labretto.instrument.invocation import HARMLESS, Invocation, State, born, new_id
 from labretto.instrument.reading import isoformat, now
 
@@ -29,11 +30,17 @@ CREATE TABLE IF NOT EXISTS memory (name TEXT PRIMARY KEY, value TEXT NOT NULL) W
 CREATE TABLE IF NOT EXISTS invocations (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, parameters BLOB NOT NULL, start BLOB NOT NULL, ending BLOB
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS durations (
+    action TEXT NOT NULL, place INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (action, place)
+) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS running ON invocations (state) WHERE state = 'running';
 """
 
 KEPT = 100_000
-"""Invocations that a ledger keeps; the oldest are forgotten when it is opened, and asked for they "cannot tell"."""
+"""Invocations that a ledger keeps; the oldest are forgotten, and asked for they "cannot tell"."""
+
+AT_ONCE = 100
+"""Invocations that are forgotten together while actions come and go, so that no single one waits long for it."""
 
 
 class Ledger:
@@ -64,8 +71,12 @@ class Ledger:
         self._remember("since", isoformat(now()))
         self.lease = int(self._remember("lease", "0"))
         self.held: dict[str, Any] | None = json.loads(self._remember("held", "null"))
+        self._count = self._connection.execute("SELECT COUNT(*) FROM invocations").fetchone()[0]
         self._interrupt_what_was_running()
-        self._forget_the_oldest()
+        self._forget(self._count - KEPT)
+        self.durations = Durations()
+        for row in self._connection.execute("SELECT action, seconds FROM durations").fetchall():
+            self.durations.add(row["action"], row["seconds"])
         self._since = datetime.fromisoformat(self._remember("since", ""))
 
     def begin(self, invocation: Invocation) -> None:
@@ -79,6 +90,7 @@ class Ledger:
         row = (invocation.id, "running", codec.encode_sorted(dict(invocation.parameters)), start)
         with self._writing(flush=invocation.effect not in HARMLESS):
             self._connection.execute("INSERT INTO invocations (id, state, parameters, start) VALUES (?, ?, ?, ?)", row)
+            self._count += 1
 
     def end(self, invocation: Invocation) -> Invocation:
         """Write the end with the result or the error. When this returns, the answer may leave.
@@ -95,8 +107,28 @@ class Ledger:
         with self._writing():
             sql = "UPDATE invocations SET state = ?, ending = ? WHERE id = ?"
             self._connection.execute(sql, (invocation.state, ending, invocation.id))
+        self._keep_duration(invocation)
         kept = codec.decode(ending)
         return replace(invocation, result=kept["result"], error=kept["error"])
+
+    def _keep_duration(self, invocation: Invocation) -> None:
+        if invocation.state != "succeeded" or invocation.started is None or invocation.ended is None:
+            return
+        seconds = (invocation.ended - invocation.started).total_seconds()
+        place = self.durations.add(invocation.action, seconds)
+        if seconds >= WORTH_KEEPING:
+            with contextlib.suppress(StorageError), self._writing():  # the end is written: that counts
+                row = (invocation.action, place, seconds)
+                self._connection.execute("INSERT OR REPLACE INTO durations VALUES (?, ?, ?)", row)
+
+    def forget(self) -> None:
+        """Forget the oldest where there are too many; costs little, and nothing in most calls.
+
+        Raises:
+            StorageError: the disk does not take it; nothing is forgotten.
+        """
+        if self._count >= KEPT + AT_ONCE and not self.closed:
+            self._forget(min(self._count - KEPT, 2 * AT_ONCE))
 
     def find(self, identity: str) -> Invocation | None:
         """What is remembered of `identity`; None if nothing is."""
@@ -144,9 +176,11 @@ class Ledger:
             )
             self.end(invocation.end("interrupted", now(), error=error.problem()))
 
-    def _forget_the_oldest(self) -> None:
-        sql = "SELECT id FROM invocations WHERE state != 'running' ORDER BY id DESC LIMIT 1 OFFSET ?"
-        cut = self._connection.execute(sql, (KEPT,)).fetchone()
+    def _forget(self, number: int) -> None:
+        """Forget so many of the oldest that are over."""
+        sql = "SELECT id FROM invocations WHERE state != 'running' ORDER BY id LIMIT 1 OFFSET ?"
+        with self._lock:
+            cut = self._connection.execute(sql, (number - 1,)).fetchone() if number > 0 else None
         if cut is None:
             return
         # An id knows its birth to the millisecond only: the whole one in which the last forgotten id was made counts
@@ -156,8 +190,11 @@ class Ledger:
         with self._writing():  # both or neither: who is forgotten must not be taken for one who never arrived
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("UPDATE memory SET value = ? WHERE name = 'since'", (isoformat(since),))
-            self._connection.execute("DELETE FROM invocations WHERE id <= ? AND state != 'running'", (cut["id"],))
+            sql = "DELETE FROM invocations WHERE id <= ? AND state != 'running'"
+            gone = self._connection.execute(sql, (cut["id"],)).rowcount
             self._connection.execute("COMMIT")
+            self._count -= gone
+        self._since = since
 
     @contextlib.contextmanager
     def _writing(self, *, flush: bool = False) -> Iterator[None]:

@@ -142,10 +142,18 @@ class DriverThread:
         with contextlib.suppress(RuntimeError):  # the loop is closed: the thread has ended
             self.loop.call_soon_threadsafe(call, *arguments)
 
-    def tell(self, call: Callable[..., None], *arguments: Any) -> None:
-        """From the driver's thread: call something in the front loop, if there is one still."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to be told
+    def tell(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """From the driver's thread: call something in the front loop; answers False if that is not there any more."""
+        try:
             self._front.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop is closed: nobody is there to be told
+            return False
+        return True
+
+    @property
+    def heard(self) -> bool:
+        """The front is there still."""
+        return not self._front.is_closed()
 
     def beside(self, run: Callable[[], None], name: str) -> None:
         """Run something of ours in a thread of its own, which this one outlives."""

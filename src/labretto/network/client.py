@@ -136,9 +136,13 @@ class Instrument:
         """
         return self._parsed(Checked.from_dict, await self._connection.ask(Check(identity, action)))
 
-    async def cancel(self, identity: str, *, action: str | None = None) -> Invocation:
-        """Ask a running action to end at its next opportunity; answers what is known now."""
-        return self._parsed(Invocation.from_dict, await self._connection.ask(Cancel(identity, action)))
+    async def cancel(self, identity: str, *, action: str | None = None, within: float | None = None) -> Invocation:
+        """Ask a running action to end at its next opportunity; answers what is known now.
+
+        With `within` it answers at the action's end, or after so many seconds: what runs still then says in
+        `cancelling` that it is overdue. It is never ended by force.
+        """
+        return self._parsed(Invocation.from_dict, await self._connection.ask(Cancel(identity, action, within)))
 
     async def stop(self) -> dict[str, Any]:
         """Call the driver's `stop()` at once; answers `{"stopped", "seconds", "detail"}`."""
@@ -170,8 +174,9 @@ class Instrument:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(topic, body)` for what the host tells from now on, best effort; the answer ends that.
 
-        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute", "lease" (who has it now).
-        It is called in this event loop and must not block.
+        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute", "lease" (who has it now),
+        "progress", "overrun" and "overdue" (how far an action is, that it takes longer than usual, that it was
+        cancelled and has not ended). It is called in this event loop and must not block.
         """
         return self._connection.listen(listener)
 

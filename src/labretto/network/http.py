@@ -41,6 +41,7 @@ from labretto.network.http_wire import (
     parsed_body,
     wants_msgpack,
 )
+    seconds_of,
 from labretto.network.openapi import paths_and_components
 
 __all__ = ["build_app", "open", "serve"]
@@ -262,8 +263,10 @@ class _Routes:
         return encoded(request, await self._ask(asked))
 
     async def cancel(self, request: Request) -> Response:
-        asked = messages.Cancel(request.path_params["identity"], request.path_params.get("action"))
-        return encoded(request, await self._ask(asked), status=202)
+        within = seconds_of(request, "within")
+        asked = messages.Cancel(request.path_params["identity"], request.path_params.get("action"), within)
+        told = await self._ask(asked)
+        return encoded(request, told, status=202 if told["state"] == "running" else 200)
 
     async def check(self, request: Request) -> Response:
         asked = messages.Check(request.path_params["identity"], request.path_params.get("action"))

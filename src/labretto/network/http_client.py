@@ -30,6 +30,8 @@ _KEEP_ALIVE = [
 ]
 
 
+_MAY_TAKE_LONG = messages.Invoke | messages.Check | messages.Cancel | messages.Stop
+
 _AT_ONCE = 16
 """Connections for quick requests; more at one time would only be opened to be closed again."""
 
@@ -75,11 +77,7 @@ class HttpConnection:
             data = self._encoded(body)
             headers["content-type"] = _MSGPACK if self._speaks_msgpack else _JSON
         # What may wait for an action's end is never queued behind what is quick.
-        place = (
-            contextlib.nullcontext()
-            if isinstance(request, messages.Invoke | messages.Check | messages.Stop)
-            else self._quick
-        )
+        place = contextlib.nullcontext() if isinstance(request, _MAY_TAKE_LONG) else self._quick
         with self._lost_is_unreachable():
             async with place:
                 response = await self._client.request(method, self.address + path, content=data, headers=headers)
@@ -167,7 +165,8 @@ def as_http(request: messages.Request) -> _Asked:
         case messages.Check():
             return _Asked("POST", f"{_invocation_path(request)}/check")
         case messages.Cancel():
-            return _Asked("DELETE", _invocation_path(request))
+            within = "" if request.within is None else f"?within={request.within!r}"
+            return _Asked("DELETE", _invocation_path(request) + within)
         case messages.Stop():
             return _Asked("POST", "/stop")
         case messages.Take():

@@ -128,6 +128,17 @@ def actor_of(request: Request) -> str | None:
     return unquote(name) if name else None
 
 
+def seconds_of(request: Request, name: str) -> float | None:
+    """The seconds that the query says under this name; None if it says nothing."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    try:
+        return float(text[:20])
+    except ValueError:
+        raise InvalidError(f"{name}={text[:80]!r} is no number of seconds.") from None
+
+
 def lease_of(request: Request) -> int | None:
     """The fencing number in the header `Labretto-Lease`."""
     text = request.headers.get("labretto-lease")

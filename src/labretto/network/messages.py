@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 REQUEST_LIMIT = 8 * 1024 * 1024
 """Bytes that a request may have; an answer may be larger, since a host trusts its own driver."""
 
+_LONGEST = 86_400.0
+"""Seconds that somebody may wait for a cancelled action."""
+
 Links = Mapping[str, str]
 """Where a host can be reached: "http", "zmq", "events" (its ZMQ publisher) → address."""
 
@@ -94,6 +97,8 @@ class Cancel(Request, frozen=True):
 
     identity: str
     action: str | None = None
+    within: float | None = None
+    """Answer at its end, or after so many seconds; else at once."""
 
 
 class Stop(Request, frozen=True):
@@ -157,7 +162,7 @@ async def handle(host: Host, request: Request, links: Links | None = None) -> An
             return {name: _sendable(reading).as_dict() for name, reading in (await host.read_all()).items()}
         case Cancel():
             _found(host, request)
-            return host.cancel(request.identity).as_dict()
+            return (await _cancel(host, request)).as_dict()
         case Check():
             _found(host, request)
             return (await host.check(request.identity)).as_dict()
@@ -206,6 +211,14 @@ async def _invoke(host: Host, request: Invoke) -> Invocation:
     words: dict[str, Any] = {"identity": request.identity, "lease": request.lease, "actor": request.actor}
     begun = await host.invoke(request.action, request.parameters, **words)
     return await host.wait(begun.id) if request.wait else begun
+
+
+async def _cancel(host: Host, request: Cancel) -> Invocation:
+    if request.within is None:
+        return host.cancel(request.identity)
+    if not 0 <= request.within <= _LONGEST:
+        raise InvalidError(f"within={request.within} is not between 0 and {_LONGEST:g} seconds.")
+    return await host.cancel_and_wait(request.identity, request.within)
 
 
 def _found(host: Host, request: Find | Check | Cancel) -> Invocation:

@@ -142,7 +142,8 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http")))
         make, offer = _driver(order, driver)
         limits = read_limits(order.instrument.limits)
-        host = Host(make, offer, Ledger(order.folder / "ledger.db"), limits=limits)
+        ledger = Ledger(order.folder / "ledger.db")
+        host = Host(make, offer, ledger, limits=limits, overrun=order.instrument.overrun)
         stack.push_async_callback(_idle, host)  # as long as its driver is busy nobody else may have this ledger
         await stack.enter_async_context(host)
         old_routes = order.instrument.compat if order.helao else None
