@@ -13,19 +13,19 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from labretto.access.gate import Gate
 from labretto.errors import InvalidError, LabError, NotFoundError
 from labretto.instrument import codec
 from labretto.instrument.describe import Action
 from labretto.instrument.host import Host
 from labretto.network import messages
+from labretto.network.http_door import GATE
 from labretto.network.http_events import Encode, Events
 from labretto.network.http_wire import Handler, actor_of, encoded, invocation_response, lease_of, parsed_body
 from labretto.network.openapi import action_schema
 from labretto.network.thing import EVENTS, MEDIA_TYPE, answers_nothing, thing_description
 
 Ask = Callable[[messages.Request], Awaitable[Any]]
-
-_GATE = "labretto.gate"
 
 
 class ThingRoutes:
@@ -57,9 +57,14 @@ class ThingRoutes:
         }
 
     async def describe(self, request: Request) -> Response:
-        guarded = getattr(request.scope.get(_GATE), "guarded", False)
-        words: dict[str, Any] = {"identity": self._host.ledger_birth, "base": str(request.base_url)}
-        return _plain(thing_description(self._host.description, bearer=guarded, **words), MEDIA_TYPE)
+        gate: Gate | None = request.scope.get(GATE)
+        document = thing_description(
+            self._host.description,
+            identity=self._host.ledger_birth,
+            base=str(request.base_url),
+            bearer=gate is not None and gate.guarded,
+        )
+        return _plain(document, MEDIA_TYPE)
 
     async def schemas(self, request: Request) -> Response:
         return _plain({action.name: action_schema(action) for action in self._host.description.actions.values()})

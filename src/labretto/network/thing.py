@@ -169,8 +169,24 @@ _ROW: Schema = {
     "type": "object",
     "properties": {"invocation": _TEXT, "row": {"type": "integer", "minimum": 0}, "columns": {"type": "object"}},
 }
+_ON_ITS_WAY: Schema = {
+    "type": "object",
+    "properties": {
+        "invocation": _TEXT,
+        "instrument": _TEXT,
+        "action": _TEXT,
+        "started": {"type": "string", "format": "date-time"},
+        "seconds": {"type": "number", "unit": "s", "description": "Since it began."},
+        "progress": data_schema({"type": ["number", "null"], "minimum": 0, "maximum": 1}),
+        "expected_seconds": data_schema({"type": ["number", "null"], "unit": "s"}),
+        "cancelling": data_schema({"type": ["object", "null"]}),
+    },
+}
 _EVENTS: dict[str, tuple[str, Schema]] = {
     "invocation": ("An action has begun or ended.", _named("Invocation")),
+    "progress": ("How far an action is, where the driver says it.", _ON_ITS_WAY),
+    "overrun": ("An action takes much longer than usual.", _ON_ITS_WAY),
+    "overdue": ("An action was cancelled and has not ended in time.", _ON_ITS_WAY),
     "attribute": ("A reading says something new.", _READING),
     "lease": ("Who alone may act has changed.", _named("Lease")),
     "problem": ("What the host cannot do now.", _named("Problem")),
