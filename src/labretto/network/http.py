@@ -39,9 +39,9 @@ from labretto.network.http_wire import (
     invocation_response,
     lease_of,
     parsed_body,
+    seconds_of,
     wants_msgpack,
 )
-    seconds_of,
 from labretto.network.openapi import paths_and_components
 
 __all__ = ["build_app", "open", "serve"]
