@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 from annotated_types import Gt, Interval, Unit
 
+from labretto.access.gate import Gate
+from labretto.access.tokens import Tokens
 from labretto.instrument.describe import describe, effect
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import new_id
 from labretto.instrument.ledger import Ledger
 from labretto.network import http
+from labretto.network.http_door import INSTRUMENT, Door
 from labretto.network.thing import thing_description
 from labretto.network.thing_schema import data_schema
 
@@ -177,6 +180,28 @@ def test_it_says_whether_a_token_is_needed(bearer: bool) -> None:
 
     assert faults(td) == []
     assert td["securityDefinitions"][td["security"][0]]["scheme"] == ("bearer" if bearer else "nosec")
+
+
+async def test_where_tokens_are_asked_for_it_says_so_and_an_observer_acts_on_no_thing(tmp_path: Path) -> None:
+    tokens = Tokens(tmp_path)
+    observer, _ = tokens.create("Ada", "observer", days=None)
+    door = Door(Gate("everything", tokens), INSTRUMENT)
+    async with Host(Everything, describe(Everything, name="everything"), Ledger()) as host:
+        app = http.build_app(host)
+
+        async def guarded(scope: Any, receive: Any, send: Any) -> None:
+            await door.pass_on(app, scope, receive, send)
+
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(guarded), base_url="http://localhost") as client:
+            assert (await client.get("/thing-description")).status_code == 401
+            client.headers["authorization"] = f"Bearer {observer}"
+            td = (await client.get("/thing-description")).json()
+
+            assert td["securityDefinitions"]["bearer"]["scheme"] == "bearer"
+            assert (await client.get("/thing/properties/position")).json() == 1.5
+            assert (await client.put("/thing/properties/position", json=7)).status_code == 403
+            assert (await client.post("/thing/actions/dose", json={"volume": 2})).status_code == 403
+            assert (await client.post("/stop")).status_code == 200
 
 
 async def test_its_id_is_the_same_when_the_host_is_started_again(tmp_path: Path) -> None:
@@ -345,6 +370,13 @@ async def test_events_tell_what_their_schema_says(client: httpx2.AsyncClient, td
             )
 
             assert fits(data, described["data"])
+
+
+async def test_asking_only_for_the_headers_of_events_ends(client: httpx2.AsyncClient) -> None:
+    response = await client.head("/thing/properties/position/changes")
+
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert (await client.get("/thing/properties/position")).json() == 1.5
 
 
 async def test_unknown_events_are_refused(client: httpx2.AsyncClient) -> None:

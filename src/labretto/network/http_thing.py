@@ -116,7 +116,7 @@ class ThingRoutes:
 
     async def observe(self, request: Request) -> Response:
         await self.read(request)  # whatever stands against reading it is told with its status
-        return _stream(self._values(request.path_params["name"]))
+        return _stream(request, self._values(request.path_params["name"]))
 
     async def _values(self, name: str) -> AsyncIterator[bytes]:
         """The value as it is, then what it becomes; a reading that failed has none and is left out."""
@@ -148,7 +148,7 @@ class ThingRoutes:
                 return _event(body)
             return b"" if topic else _event_of_nothing()
 
-        return _stream(self._of(encode))
+        return _stream(request, self._of(encode))
 
     async def _of(self, encode: Encode) -> AsyncGenerator[bytes, None]:
         """The events of which `encode` makes something."""
@@ -167,8 +167,11 @@ def _event_of_nothing() -> bytes:
     return b":\n\n"
 
 
-def _stream(events: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+def _stream(request: Request, events: AsyncIterator[bytes]) -> Response:
+    words: dict[str, Any] = {"media_type": "text/event-stream", "headers": {"cache-control": "no-store"}}
+    if request.method == "HEAD":  # a body that is not sent must end all the same, or the connection is lost
+        return Response(**words)
+    return StreamingResponse(events, **words)
 
 
 def _plain(value: Any, media_type: str = "application/json") -> Response:
