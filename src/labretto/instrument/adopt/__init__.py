@@ -1,4 +1,4 @@
-"""Drivers made with the libraries of the field become instruments as they are: PyMeasure, QCoDeS, ophyd, PyVISA.
+"""Drivers made with the libraries of the field become instruments as they are: PyMeasure, QCoDeS, ophyd, yaq, PyVISA.
 
 What such a library knows of a driver (units, limits, choices, channels) stands in its own objects, not in annotations.
 For each of them a module here reads that into an `Offering`, and `face` makes of it a plain annotated class, which

@@ -20,7 +20,7 @@ from labretto.instrument.adopt.face import Face, face_of
 from labretto.instrument.describe import Offer, describe
 from labretto.instrument.overlay import Overlay
 
-_LIBRARIES = ("pymeasure", "qcodes", "ophyd_async", "ophyd", "pyvisa")
+_LIBRARIES = ("pymeasure", "qcodes", "ophyd_async", "ophyd", "pyvisa", "yaqc")
 """Packages whose classes we know; each has a module of its name here."""
 
 _NAMED = frozenset({"qcodes", "ophyd_async", "ophyd"})
