@@ -132,6 +132,8 @@ class SupervisedInstruments:
     def _on_event(self, topic: str, body: dict[str, Any]) -> None:
         if topic == "invocation":
             self._changes.publish("invocation", {**body, "result": None})
+        elif topic in ("lease", "progress", "overrun", "overdue"):
+            self._changes.publish(topic, body)
 
     async def _read(self, name: str) -> None:
         try:
