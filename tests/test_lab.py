@@ -243,3 +243,12 @@ def test_a_fault_in_that_file_is_told_at_the_line_that_names_it(tmp_path: Path, 
     (fault,) = refused.value.faults
     assert words in fault["detail"]
     assert fault["line"] in (1, 3)
+
+
+def test_limits_stand_in_the_file_or_in_one_beside_it(tmp_path: Path) -> None:
+    beside = load_lab(written(tmp_path, '[instruments.oven]\ndriver = "a:B"\nlimits = "limits.yaml"\noverrun = 5'))
+    within = load_lab(written(tmp_path, '[instruments.oven]\ndriver = "a:B"\n[instruments.oven.limits.x]\nmaximum = 8'))
+
+    assert beside.instruments["oven"].limits == tmp_path / "limits.yaml"
+    assert beside.instruments["oven"].overrun == 5
+    assert within.instruments["oven"].limits == {"x": {"maximum": 8}}

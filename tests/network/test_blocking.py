@@ -9,7 +9,7 @@ import anyio.to_thread
 import numpy as np
 import pytest
 
-from labretto.errors import DriverError, LimitError, UnreachableError
+from labretto.errors import DriverError, LeaseError, LimitError, UnreachableError
 from labretto.instrument.host import Host
 from labretto.instrument.reading import Quantity
 from labretto.network.blocking import BlockingInstrument, connect_blocking
@@ -43,6 +43,18 @@ async def test_an_action_is_called_and_answers_its_result_with_its_unit(face: An
 
     assert isinstance(result, Quantity)
     assert (result, result.unit) == (5.0, "mm")
+
+
+async def test_while_somebody_else_has_it_a_script_is_told_who_and_since_when(face: Any, host: Host) -> None:
+    lease = host.take("run 7")
+
+    for act in (lambda: face.move(5.0), lambda: face.x.set(5.0)):
+        with pytest.raises(LeaseError, match=r"run 7 has rig since .* was refused") as refused:
+            await in_thread(act)
+        assert refused.value.fields["holder"] == "run 7"
+    assert (await in_thread(face.x.get)).value == 1.5
+    host.give_back(lease.number)
+    assert await in_thread(lambda: face.move(5.0)) == 5.0
 
 
 async def test_an_array_answers_with_the_units_of_its_columns(face: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from labretto.errors import ConflictError, DriverError, InvalidError, NotFoundError
+from labretto.errors import ConflictError, DriverError, InvalidError, LeaseError, LimitError, NotFoundError
 from labretto.instrument.describe import Overlay
 from labretto.lab import Compat, Lab, LabInstrument, alone_folder
 from labretto.network.client import open_instrument
@@ -52,6 +52,40 @@ async def test_an_instrument_answers_on_every_wire_it_names() -> None:
         for wire in ("http", "zmq"):
             async with await open_instrument(served.file.addresses[wire]) as lamp:
                 assert (await lamp.read("brightness")).value == 0.25
+
+
+class Dimmer(Lamp):
+    """A lamp that can be set."""
+
+    def dim(self, to: float) -> float:
+        """Set it."""
+        return to
+
+
+async def test_what_the_lab_allows_is_read_where_the_host_starts(tmp_path: Path) -> None:
+    file = tmp_path / "limits.toml"
+    for limits in ({"dim.to": {"maximum": 0.5}}, file):
+        file.write_text("[dim.to]\nmaximum = 0.5\n")
+        async with (
+            serving(Order.from_json(order(limits=limits).as_json()), Dimmer) as served,
+            await open_instrument(served.file.address) as lamp,
+        ):
+            assert lamp.description.actions["dim"].parameters["to"].schema["maximum"] == 0.5
+            with pytest.raises(LimitError, match="a limit of this lab"):
+                await lamp.invoke("dim", {"to": 0.75})
+    file.write_text("[dimm.to]\nmaximum = 0.5\n")
+    async with serving(order(limits=file), Dimmer) as served, await open_instrument(served.file.address) as lamp:
+        with pytest.raises(ConflictError, match=r"there is no 'dimm.to'"):
+            await lamp.invoke("dim", {"to": 0.25})
+
+
+async def test_a_lease_outlives_the_host_under_which_it_was_taken() -> None:
+    async with serving(order(), Dimmer) as served, await open_instrument(served.file.address) as lamp:
+        number = (await lamp.take("run 7")).number
+    async with serving(order(), Dimmer) as served, await open_instrument(served.file.address) as lamp:
+        with pytest.raises(LeaseError, match="run 7 has lamp since"):
+            await lamp.invoke("dim", {"to": 0.25})
+        assert (await lamp.invoke("dim", {"to": 0.25}, lease=number)).state == "succeeded"
 
 
 async def test_it_is_found_by_its_name_while_it_answers() -> None:
