@@ -120,11 +120,12 @@ def labretto(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 OPTIONS = {
     "demo": ["--once", "--port", "--json"],
     "up": ["--host", "--port", "--verbose"],
-    "serve": ["--name", "--port", "--setting", "--path", "--helao", "--verbose"],
+    "serve": ["--name", "--host", "--port", "--setting", "--path", "--helao", "--verbose"],
     "run": ["--parameter", "--lab", "--hub", "--wait", "--no-wait", "--json"],
     "records": ["--state", "--after", "--before", "--lab", "--limit", "--json"],
     "connect": ["--json"],
     "conformance": ["--allow", "--use", "--parameter", "--json"],
+    "audit": ["--limit", "--lab", "--json"],
     "version": [],
 }
 

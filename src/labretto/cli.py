@@ -33,6 +33,9 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 HubOption = Annotated[str | None, typer.Option("--hub", help="The hub's address or its lab's name, if several run.")]
+LabName = Annotated[
+    str, typer.Option("--lab", help="The lab's name, or 'instruments' for those served alone; default: the only one.")
+]
 Port = Annotated[int | None, typer.Option(help="Where the hub listens; 0 takes any free port.", min=0, max=65535)]
 
 
@@ -107,6 +110,9 @@ def serve(
     name: Annotated[
         str | None, typer.Option(help="What the lab calls it; default: the class's name, in lower case.")
     ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond the loopback only with a token.")] = (
+        "127.0.0.1"
+    ),
     port: Annotated[int | None, typer.Option(help="HTTP port; default: any free one.", min=1, max=65535)] = None,
     setting: Annotated[list[str] | None, typer.Option(help="An argument of the constructor: NAME=VALUE.")] = None,
     path: Annotated[Path | None, typer.Option(help="Folder in which the driver's module stands.")] = None,
@@ -118,7 +124,7 @@ def serve(
 
     _log(verbose)
     shown = name or driver.rpartition(":")[2].rpartition(".")[2].lower()
-    raise typer.Exit(serve_alone(driver, shown, port, pairs(setting or []), path, helao=helao))
+    raise typer.Exit(serve_alone(driver, shown, port, pairs(setting or []), path, helao=helao, host=host))
 
 
 @app.command()
@@ -185,6 +191,55 @@ def conformance(
 
     kept = hold_to_the_contract(url, allow or [], pairs(use or []), pairs(parameter or []), as_json=as_json)
     raise typer.Exit(0 if kept else 1)
+
+
+tokens = typer.Typer(help="Who may ask a lab from elsewhere: make, list and revoke their tokens.", no_args_is_help=True)
+app.add_typer(tokens, name="token")
+
+
+@tokens.command("create")
+def create_token(
+    name: Annotated[str, typer.Option(help="Who gets it: a person, or a hub elsewhere.")],
+    role: Annotated[str, typer.Option(help="observer (looks, stops), operator (acts too), admin.")] = "operator",
+    days: Annotated[float, typer.Option(help="How long it is good; 0: without an end.", min=0)] = 90,
+    lab: LabName = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a token, and print it: once, here and now."""
+    from labretto import terminal
+
+    terminal.create_token(lab, name, role, days or None, as_json=as_json)
+
+
+@tokens.command("list")
+def list_tokens(lab: LabName = "", as_json: AsJson = False) -> None:
+    """Who has one, as what, until when."""
+    from labretto import terminal
+
+    terminal.list_tokens(lab, as_json=as_json)
+
+
+@tokens.command("revoke")
+def revoke_token(
+    which: Annotated[str, typer.Argument(help="Id of the token, or a name: then all that have it.")],
+    lab: LabName = "",
+) -> None:
+    """Take a token back; servers that run refuse it from now on."""
+    from labretto import terminal
+
+    terminal.revoke_token(lab, which)
+
+
+@app.command()
+def audit(
+    limit: Annotated[int, typer.Option(help="So many lines, the newest last.", min=1, max=1_000_000)] = 50,
+    lab: LabName = "",
+    as_json: AsJson = False,
+) -> None:
+    """Who did what, as what, from where, when, and what came of it."""
+    from labretto import terminal
+
+    terminal.show_trail(lab, limit, as_json=as_json)
 
 
 @app.command()

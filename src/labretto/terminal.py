@@ -13,22 +13,26 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from labretto.access import is_loopback
+from labretto.access.tokens import Token, Tokens
+from labretto.access.trail import read_trail
 from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, UnreachableError, from_problem
 from labretto.instrument import codec
 from labretto.instrument.describe import Description
-from labretto.lab import LabInstrument, home, load_lab
+from labretto.lab import ALONE, LabInstrument, check_name, home, load_lab
 from labretto.network.blocking import BlockingInstrument, connect, describe
 from labretto.orchestrator.client import Hub, RunHandle
 from labretto.orchestrator.engine import OVER
 
 if TYPE_CHECKING:
+    from labretto.access import Role
     from labretto.hub import RunningHub
     from labretto.network.conformance.judging import Finding
 
@@ -114,7 +118,14 @@ def _demo_run(url: str, scan: Path, as_json: bool) -> None:
 
 
 def serve_alone(
-    driver: str, name: str, port: int | None, settings: Mapping[str, Any], path: Path | None, *, helao: bool
+    driver: str,
+    name: str,
+    port: int | None,
+    settings: Mapping[str, Any],
+    path: Path | None,
+    *,
+    helao: bool,
+    host: str = "127.0.0.1",
 ) -> int:
     """See `labretto serve`; answers the exit status."""
     from dataclasses import replace
@@ -122,15 +133,89 @@ def serve_alone(
     from labretto.network.serve import order_alone, serve
 
     try:
-        found = LabInstrument(name=name, driver=driver, port=port, settings=dict(settings), path=path)
+        found = LabInstrument(name=name, driver=driver, host=host, port=port, settings=dict(settings), path=path)
     except ValueError as error:
         raise InvalidError(f"{driver!r} is not module:Class.", way_out="Write for instance furnace:Furnace.") from error
     order = replace(order_alone(found), helao=helao)
 
     def ready(file: Any) -> None:
         print(f"{name}: {', '.join(file.addresses.values())}  (Ctrl-C ends)", flush=True)
+        if not is_loopback(host):
+            print(f"Its folder, with the tokens it knows: {order.lab_folder}", flush=True)
 
     return serve(order, ready=ready)
+
+
+# labretto token, labretto audit ------------------------------------------------------------------------------------
+
+
+def access_folder(lab: str) -> Path:
+    """The folder whose tokens and audit trail are meant: of the lab named, or of the only one there is.
+
+    Raises:
+        InvalidError: it is not clear which.
+    """
+    if lab:
+        return home() / check_name(lab, "lab")
+    known = sorted(path.name for path in home().glob("*") if path.is_dir()) or [ALONE]
+    if len(known) > 1:
+        raise InvalidError(
+            "There are several labs here.", way_out=f"Say which is meant: --lab {' or --lab '.join(known)}."
+        )
+    return home() / known[0]
+
+
+def create_token(lab: str, name: str, role: str, days: float | None, *, as_json: bool) -> None:
+    """See `labretto token create`."""
+    folder = access_folder(lab)
+    text, token = Tokens(folder).create(name, cast("Role", role), days)
+    if as_json:
+        print_json({"token": text, "lab": folder.name, **_shown(token)})
+        return
+    print(text)
+    until = f"until {token.expires[:10]}" if token.expires else "without an end"
+    words = f"{token.name} is {token.role} in {folder.name}, {until}. It is not shown again; give it as LABRETTO_TOKEN."
+    errors.print(words, highlight=False, soft_wrap=True)
+
+
+def list_tokens(lab: str, *, as_json: bool) -> None:
+    """See `labretto token list`."""
+    tokens = Tokens(access_folder(lab)).all()
+    if as_json:
+        print_json([_shown(token) for token in tokens])
+        return
+    table = Table("id", "name", "role", "created", "expires", box=None)
+    for token in tokens:
+        ends = "ended" if token.expired else str(token.expires or "never")[:10]
+        table.add_row(token.id, token.name, token.role, token.created[:10], ends)
+    console.print(table if tokens else "There are no tokens.")
+
+
+def revoke_token(lab: str, which: str) -> None:
+    """See `labretto token revoke`."""
+    for token in Tokens(access_folder(lab)).revoke(which):
+        print(f"{token.id} of {token.name} is revoked.")
+
+
+def show_trail(lab: str, limit: int, *, as_json: bool) -> None:
+    """See `labretto audit`."""
+    lines = read_trail(access_folder(lab), limit)
+    if as_json:
+        print_json(lines)
+        return
+    table = Table("when", "who", "role", "what", "outcome", "from", "parameters", box=None)
+    for line in lines:
+        when = str(line.get("at", ""))[:19].replace("T", " ")
+        who = line.get("on_behalf_of") or line.get("who")
+        told = json.dumps(line["parameters"], ensure_ascii=False)[:80] if "parameters" in line else ""
+        words = [f"{line.get('thing')}: {line.get('what')}", line.get("outcome"), line.get("where", ""), told]
+        table.add_row(*(escape(str(word)) for word in (when, who, line.get("role"), *words)))
+    console.print(table if lines else "Nothing was done yet.")
+
+
+def _shown(token: Token) -> dict[str, Any]:
+    plain = {name: getattr(token, name) for name in ("id", "name", "role", "created", "expires")}
+    return plain | {"expired": token.expired}
 
 
 # labretto run -----------------------------------------------------------------------------------------------------

@@ -1,17 +1,21 @@
 """ZMQ, seen with a plain socket."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq as plain
 import zmq.asyncio
 
+from labretto.access.gate import Gate
+from labretto.access.tokens import Tokens, owner_token
 from labretto.errors import InvalidError, UnreachableError
 from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.network import http, messages, zmq
 from labretto.network.client import open_instrument
+from labretto.network.curve import server_key
 
 
 @pytest.fixture
@@ -67,11 +71,12 @@ async def test_what_is_no_address_cannot_be_served(host: Host, address: str) -> 
             pass
 
 
-async def test_a_host_on_all_addresses_is_heard_at_the_one_it_was_reached_by(host: Host) -> None:
+async def test_a_host_on_all_addresses_is_heard_at_the_one_it_was_reached_by(host: Host, tmp_path: Path) -> None:
     heard: list[str] = []
-    async with zmq.serve(host, "tcp://0.0.0.0:0", events="tcp://0.0.0.0:0") as address:
-        port = address.rpartition(":")[2]
-        async with await open_instrument(f"tcp://127.0.0.1:{port}") as instrument:
+    guarded: dict[str, Any] = {"gate": Gate("rig", Tokens(tmp_path)), "key": server_key(tmp_path)}
+    async with zmq.serve(host, "tcp://0.0.0.0:0", events="tcp://0.0.0.0:0", **guarded) as address:
+        here, token = address.replace("0.0.0.0", "127.0.0.1"), owner_token(tmp_path)
+        async with await open_instrument(here, token=token) as instrument:
             instrument.listen(lambda topic, body: heard.append(topic))
             await instrument.hearing()
 

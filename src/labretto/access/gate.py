@@ -151,7 +151,7 @@ def gate_of(
     if is_loopback(bound) and not names:
         return Gate(thing, None, Trail(folder), names=answered) if trail_when_open else None
     tokens = Tokens(folder, os.environ.get("LABRETTO_TOKEN"))
-    check_bind("" if is_loopback(bound) else bound, tokens)
+    check_bind("" if is_loopback(bound) else bound, tokens, folder.name)
     return Gate(thing, tokens, Trail(folder), names=answered)
 
 

@@ -22,12 +22,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(host: str, guarded: object) -> None:
+def check_bind(host: str, guarded: object, lab: str = "NAME") -> None:
     """Refuse to listen where others can reach, unless somebody asks them for a token.
 
     Args:
         host: address that is listened on.
         guarded: what asks for tokens there; None or empty: nothing.
+        lab: whose tokens count there, for the way out.
 
     Raises:
         ForbiddenError: `host` is not the loopback and nothing asks.
@@ -35,7 +36,8 @@ def check_bind(host: str, guarded: object) -> None:
     if not is_loopback(host) and not guarded:
         raise ForbiddenError(
             f"Listening on {host or 'every address'} would let everybody on the network move this lab.",
-            way_out="Make a token first (labretto token create), set LABRETTO_TOKEN, or listen on 127.0.0.1.",
+            way_out=f"Make a token first (labretto token create --lab {lab} --name YOU), set LABRETTO_TOKEN, or listen "
+            "on 127.0.0.1.",
         )
 
 
@@ -47,7 +49,7 @@ def names_answered(bound: str, configured: Collection[str]) -> frozenset[str] | 
     """
     if configured:
         return LOOPBACK_NAMES | {name.lower().rstrip(".") for name in configured}
-    return LOOPBACK_NAMES if is_loopback(bound) else None
+    return LOOPBACK_NAMES | {bound.strip("[]")} if is_loopback(bound) else None
 
 
 def bearer(header: str | None) -> str | None:

@@ -123,11 +123,12 @@ class Trail:
         """Rename the file, unless another process has just done so, and drop the oldest of those renamed."""
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
-            if self.path.stat().st_ino == self._inode:
-                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-                self.path.rename(self.path.with_name(f"audit-{stamp}.jsonl"))
-                for old in _renamed(self.path.parent)[: -self._kept]:
-                    old.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if self.path.stat().st_ino == self._inode:
+                    stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}Z-{self._inode}"
+                    self.path.rename(self.path.with_name(f"audit-{stamp}.jsonl"))
+                    for old in _renamed(self.path.parent)[: -self._kept]:
+                        old.unlink(missing_ok=True)
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 

@@ -27,14 +27,18 @@ from labretto.network.openapi import in_words
 T = TypeVar("T")
 
 
-def connect(name: str) -> BlockingInstrument:
+def connect(name: str, *, token: str | None = None) -> BlockingInstrument:
     """The instrument of this name (or "lab/name") on this machine, or at this address.
+
+    Args:
+        name: such as "furnace", "lab/furnace", "http://192.0.2.7:5001".
+        token: shown there if it asks for one; default: LABRETTO_TOKEN, or this machine's own.
 
     Raises:
         NotFoundError: nothing of this name lives here; says what does.
         UnreachableError: nobody answers there.
     """
-    return connect_blocking(directory.find(name))
+    return connect_blocking(directory.find(name), token=token)
 
 
 def describe(instrument: BlockingInstrument) -> Description:
@@ -42,14 +46,14 @@ def describe(instrument: BlockingInstrument) -> Description:
     return instrument._instrument.description  # noqa: SLF001 - of this module
 
 
-def connect_blocking(address: str) -> BlockingInstrument:
+def connect_blocking(address: str, *, token: str | None = None) -> BlockingInstrument:
     """The instrument at `address`: "http://...", "tcp://..." (ZMQ) or "memory:NAME".
 
     Raises:
         UnreachableError: nobody answers there.
         InvalidError: the address is none.
     """
-    instrument = in_background(open_instrument(address))
+    instrument = in_background(open_instrument(address, token=token))
     return _face_of(instrument)(instrument)
 
 

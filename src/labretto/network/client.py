@@ -19,6 +19,7 @@ from labretto.instrument.invocation import Invocation, new_id
 from labretto.instrument.leases import Lease
 from labretto.instrument.reading import Reading
 from labretto.network.connection import Connection, Listener, back_off
+from labretto.network.credentials import token_for
 from labretto.network.messages import (
     Cancel,
     Check,
@@ -37,14 +38,18 @@ from labretto.network.messages import (
 T = TypeVar("T")
 
 
-async def open_instrument(address: str) -> Instrument:
+async def open_instrument(address: str, *, token: str | None = None) -> Instrument:
     """The instrument at `address`: "http://...", "tcp://..." (ZMQ) or "memory:NAME".
+
+    Args:
+        address: beyond the loopback a ZMQ address carries the host's public key, as the host tells it.
+        token: shown there; default: LABRETTO_TOKEN, or this machine's own.
 
     Raises:
         UnreachableError: nobody answers there.
         InvalidError: the address is none.
     """
-    connection = await open_connection(address)
+    connection = await open_connection(address, token)
     try:
         description = parsed(address, Description.from_dict, await connection.ask(Describe()))
     except BaseException:
@@ -217,7 +222,7 @@ def parsed(address: str, kind: Callable[[Any], T], body: Any) -> T:
         ) from error
 
 
-async def open_connection(address: str) -> Connection:
+async def open_connection(address: str, token: str | None = None) -> Connection:
     """The wire to `address`, for who speaks in requests; only the transport that is needed is imported.
 
     Raises:
@@ -228,11 +233,11 @@ async def open_connection(address: str) -> Connection:
         case "http" | "https":
             from labretto.network import http_client
 
-            return await http_client.open(address)
+            return await http_client.open(address, token_for(address, token))
         case "tcp" | "ipc":
             from labretto.network import zmq_client
 
-            return await zmq_client.open(address)
+            return await zmq_client.open(address, token_for(address, token))
         case "memory":
             from labretto.network import memory
 

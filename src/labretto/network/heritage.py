@@ -23,6 +23,7 @@ from labretto.instrument.describe import Action, Description
 from labretto.instrument.host import Host
 from labretto.instrument.reading import isoformat
 from labretto.network import messages
+from labretto.network.http_door import require
 from labretto.network.http_wire import (
     Handler,
     UnderStatusError,
@@ -81,6 +82,7 @@ def _route(host: Host, meant: str) -> Handler:
 
 
 async def _act(host: Host, action: Action, request: Request) -> Response:
+    require(request, "act")
     try:
         parameters = _parameters(request, action)
         asked = messages.Invoke(action.name, parameters, None, lease_of(request), request.headers.get("labretto-actor"))

@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from labretto.access.gate import Gate
+from labretto.access.listening import check_bind, names_answered
 from labretto.errors import ConflictError, InvalidError, UnreachableError
 from labretto.instrument.host import Host
 from labretto.instrument.leases import lease_as_dict
@@ -72,7 +74,11 @@ class InstrumentApp(FastAPI):
 
 
 def build_app(
-    host: Host, *, links: dict[str, str] | None = None, names: Collection[str] | None = LOOPBACK
+    host: Host,
+    *,
+    links: dict[str, str] | None = None,
+    names: Collection[str] | None = LOOPBACK,
+    gate: Gate | None = None,
 ) -> InstrumentApp:
     """The app of one instrument.
 
@@ -80,9 +86,10 @@ def build_app(
         host: the instrument.
         links: where else it is reached; told in its description.
         names: what a request's Host header may say, against DNS rebinding; None: anything.
+        gate: who may do what; None: everybody everything, as on the loopback.
     """
     app = InstrumentApp(host, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.add_middleware(Guard, names=names)
+    app.add_middleware(Guard, names=names, gate=gate)
     answer_problems(app)
     offline_docs(app)
     routes = _Routes(host, {} if links is None else links)
@@ -94,7 +101,11 @@ def build_app(
 
 @contextlib.asynccontextmanager
 async def serve(
-    host: Host, address: str = "http://127.0.0.1:0", *, links: dict[str, str] | None = None
+    host: Host,
+    address: str = "http://127.0.0.1:0",
+    *,
+    links: dict[str, str] | None = None,
+    gate: Gate | None = None,
 ) -> AsyncIterator[str]:
     """Serve `host` at `address` in the running loop while the context lasts; yields the address with its port.
 
@@ -102,16 +113,22 @@ async def serve(
         host: the instrument, opened.
         address: "http://127.0.0.1:5001"; port 0 takes a free one.
         links: where else this host is reached; this server adds "http".
+        gate: who may do what; needed beyond the loopback.
 
     Raises:
+        ForbiddenError: others could reach it, and there is no gate.
         ConflictError: the port is in use.
         InvalidError: the address is none.
     """
     links = {} if links is None else links
     listening = bound(address)
     name, port = listening.getsockname()[:2]
+    with contextlib.ExitStack() as refused:
+        refused.callback(listening.close)
+        check_bind(name, gate)
+        refused.pop_all()
     links["http"] = f"http://{f'[{name}]' if ':' in name else name}:{port}"
-    app = build_app(host, links=links, names=LOOPBACK if name in LOOPBACK else None)
+    app = build_app(host, links=links, names=gate.names if gate else names_answered(name, ()), gate=gate)
     async with run_app(app, listening):
         try:
             yield links["http"]

@@ -43,27 +43,28 @@ class _Asked(NamedTuple):
     headers: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
-async def open(address: str) -> HttpConnection:
+async def open(address: str, token: str | None = None) -> HttpConnection:
     """A connection to the instrument at `address` ("http://127.0.0.1:5001").
 
     Raises:
         InvalidError: the address is none.
     """
-    return HttpConnection(address)
+    return HttpConnection(address, token)
 
 
 class HttpConnection:
     """Requests over kept-alive connections."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str | None = None) -> None:
         self.address = address.rstrip("/")
+        shown = {"authorization": f"Bearer {token}"} if token else {}
         # An action may take hours, so an answer is waited for without end; a lost connection ends the waiting.
         timeout = httpx2.Timeout(None, connect=CONNECT_WITHIN)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=60.0)
         # Reading the certificates of the world takes longer than everything else here.
         verify = self.address.startswith("https:")
         transport = httpx2.AsyncHTTPTransport(verify, limits=limits, socket_options=_KEEP_ALIVE, trust_env=False)
-        self._client = httpx2.AsyncClient(timeout=timeout, transport=transport, trust_env=False)
+        self._client = httpx2.AsyncClient(headers=shown, timeout=timeout, transport=transport, trust_env=False)
         self._speaks_msgpack = False
         self._quick = asyncio.Semaphore(_AT_ONCE)
         self._events = _EventStream(self)

@@ -1,5 +1,7 @@
 """Who may speak to an app at all: names against DNS rebinding, origins against foreign pages.
 
+Who may do what is another matter, and the door's (`labretto.network.http_door`).
+
 An instrument on the loopback has no password, so a page of the internet that the user's browser shows must not reach
 it: neither under a name of its own that resolves to 127.0.0.1, nor by posting to 127.0.0.1 from elsewhere.
 """
@@ -12,25 +14,31 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from labretto.access.gate import Gate
+from labretto.access.listening import LOOPBACK_NAMES
 from labretto.errors import ForbiddenError
+from labretto.network.http_door import INSTRUMENT, Door
 from labretto.network.http_wire import problem_response
 
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Names under which a server on the loopback is asked."""
+LOOPBACK = LOOPBACK_NAMES
 
 
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp, *, names: Collection[str] | None) -> None:
+    def __init__(self, app: ASGIApp, *, names: Collection[str] | None, gate: Gate | None = None) -> None:
         self._app = app
         self._names = names
+        self._door = Door(gate, INSTRUMENT) if gate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
             refused = refusal(Headers(scope=scope), self._names)
             if refused is not None:
                 await problem_response(refused.problem())(scope, receive, send)
+                return
+            if self._door is not None:
+                await self._door.pass_on(self._app, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from labretto.access.tokens import owner_token, read_secret
 from labretto.errors import ConflictError, DriverError, LabError, RefusedError, UnreachableError
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument
@@ -120,13 +121,17 @@ class Keeper:
                 return self._client if address else None
             await self._forget_client()
             try:
-                self._client = await open_instrument(address)
+                self._client = await open_instrument(address, token=self._token())
             except UnreachableError:
                 # It answered a moment ago: its end is about to be told.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), FIRST_PAUSE)
                 return None
             return self._client
+
+    def _token(self) -> str | None:
+        """What its host asks for, where that is not what everybody shows."""
+        return None
 
     async def _forget_client(self) -> None:
         if self._client:
@@ -152,6 +157,9 @@ class HostKeeper(Keeper):
         self._asked = asyncio.Event()
         self._life: Life | None = None
         self._ports: dict[str, int] = {}
+
+    def _token(self) -> str | None:
+        return owner_token(self._lab.folder)
 
     def _order(self) -> Order:
         return order_in_lab(self._lab, self.entry.name, grace=self._grace, ports=self._ports)
@@ -250,10 +258,14 @@ class LinkKeeper(Keeper):
                 self._be("ready", address=client.address)
                 await self._lost(client)
 
+    def _token(self) -> str | None:
+        """Read anew each time: a token that has ended is replaced without a restart."""
+        return read_secret(self.entry.token_file) if self.entry.token_file else None
+
     async def _opened(self, address: str) -> Instrument:
         for pause in back_off(FIRST_PAUSE, LONGEST_PAUSE):
             try:
-                return await open_instrument(address)
+                return await open_instrument(address, token=self._token())
             except LabError as error:
                 self._unreachable(error)
                 await self._sleep(pause)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from labretto.access import gate_of
 from labretto.errors import LabError
 from labretto.instrument.adopt import adopt, arguments, constructor
 from labretto.instrument.describe import Offer
@@ -31,11 +32,12 @@ from labretto.instrument.limits_file import read_limits
 from labretto.instrument.overlay import Overlay
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument, alone_folder, check_name
+from labretto.network.curve import server_key
 from labretto.network.directory import HostFile, remove_file, write_file
 from labretto.network.liveness import held, hold, released
 from labretto.network.load import load_driver, maker
 from labretto.network.log import keep_bounded
-from labretto.network.wires import answering, reserved
+from labretto.network.wires import LOOPBACK, answering, reserved
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,11 @@ class Order:
     """Ports that the last host of this instrument had ("http", "zmq", "events"): taken again where they are free."""
     log: Path | None = None
     """Where standard output goes already, so that it can be bounded."""
+
+    @property
+    def lab_folder(self) -> Path:
+        """Where tokens and audit trail of the lab stand, or of all instruments that are served alone."""
+        return self.hub_lock.parent if self.hub_lock else self.folder.parent
 
     @property
     def fingerprint(self) -> str:
@@ -132,14 +139,18 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
 
     Raises:
         ConflictError: another process serves this instrument, or the port is in use.
+        ForbiddenError: others could reach it, and there is no token that would let anybody in.
         InvalidError, NotFoundError: the driver cannot be imported, described or made with its settings.
         DriverError: the driver's constructor raised.
     """
     name = check_name(order.instrument.name)
     async with contextlib.AsyncExitStack() as stack:
+        where = order.instrument.host.strip("[]").replace("localhost", LOOPBACK)
+        gate = gate_of(order.lab_folder, where, name)
+        key = server_key(order.folder) if gate else None
         stack.enter_context(hold(order.folder / "lock"))
         remove_file(order.folder / "host.json")  # left by one that was killed: we hold its lock now
-        listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http")))
+        listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http"), where))
         make, offer = _driver(order, driver)
         limits = read_limits(order.instrument.limits)
         ledger = Ledger(order.folder / "ledger.db")
@@ -147,7 +158,7 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         stack.push_async_callback(_idle, host)  # as long as its driver is busy nobody else may have this ledger
         await stack.enter_async_context(host)
         old_routes = order.instrument.compat if order.helao else None
-        answers = answering(host, listener, order.ports, old_routes=old_routes)
+        answers = answering(host, listener, order.ports, old_routes=old_routes, gate=gate, key=key)
         addresses = await stack.enter_async_context(answers)
         file = HostFile(name, os.getpid(), addresses, host.description.driver, isoformat(now()), order.fingerprint)
         write_file(order.folder / "host.json", file.as_dict())

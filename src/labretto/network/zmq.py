@@ -2,6 +2,8 @@
 
 A request has the frames [correlation, request], its answer [correlation, answer]; further frames are kept for large
 arrays. Each request is a task of its own, so a long wait never blocks another. An event has [topic, body].
+Beyond the loopback everything is encrypted (`labretto.network.curve`), a request has its token as a third frame
+(`labretto.network.zmq_door`), and who subscribes says one too.
 The client's end is in `labretto.network.zmq_client`; what the bytes mean is in `labretto.network.messages`.
 """
 
@@ -10,17 +12,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import zmq
 
-from labretto.errors import BusyError, ConflictError, InvalidError
+from labretto.access.gate import Gate
+from labretto.access.listening import check_bind
+from labretto.access.rule import Actor
+from labretto.errors import BusyError, ConflictError, ForbiddenError, InvalidError, LabError
 from labretto.instrument import codec
 from labretto.instrument.host import Host
-from labretto.network import messages
+from labretto.network import messages, zmq_door
+from labretto.network.credentials import with_key
+from labretto.network.curve import Options, ServerKey
 from labretto.network.pump import Pump, Socket, new_socket
-from labretto.network.zmq_client import open
+from labretto.network.zmq_client import TOKEN_TOPIC, open
 
 __all__ = ["open", "serve"]
 
@@ -32,13 +41,22 @@ ANYWHERE = "tcp://127.0.0.1:0"
 _AT_ONCE = 10_000
 """Requests that may wait for their answer at one time."""
 
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at whether those who hear events may still do so."""
+
 _LET_GO_WITHIN = 500
 """Milliseconds that ZMQ gets to close a port; it takes less than one."""
 
 
 @contextlib.asynccontextmanager
 async def serve(
-    host: Host, address: str = ANYWHERE, *, events: str = ANYWHERE, links: dict[str, str] | None = None
+    host: Host,
+    address: str = ANYWHERE,
+    *,
+    events: str = ANYWHERE,
+    links: dict[str, str] | None = None,
+    gate: Gate | None = None,
+    key: ServerKey | None = None,
 ) -> AsyncIterator[str]:
     """Answer requests to `host` at `address` and publish its events at `events` while the context lasts.
 
@@ -47,31 +65,36 @@ async def serve(
         address: "tcp://127.0.0.1:5555"; port 0 takes a free one.
         events: the same for the publisher.
         links: where else this host is reached; this server adds "zmq" and "events".
+        gate: who may do what; needed beyond the loopback.
+        key: of this host; needed with a gate, since a token is never sent in clear.
 
     Yields:
         The address with the port that was taken.
 
     Raises:
         ConflictError: the port is in use.
+        ForbiddenError: others could reach it, and there is no gate or no key.
         InvalidError: the address is none.
     """
+    if gate is not None and key is None:
+        raise ForbiddenError("Tokens are not sent in clear over ZMQ.", way_out="Give a key as well.")
     links = {} if links is None else links
     with contextlib.ExitStack() as closing:
-        router = _bound(_router(), address)
+        router = _bound(_router(key), address, gate)
         closing.callback(_let_go, router)
-        publisher = _bound(_publisher(), events)
-        closing.callback(_let_go, publisher)
-        links |= {"zmq": _endpoint(router), "events": _endpoint(publisher)}
-        closing.enter_context(contextlib.closing(_Events(host, publisher)))
-        async with contextlib.aclosing(_Requests(host, router, links)):
+        publisher = closing.enter_context(contextlib.closing(_Events(host, events, gate, key)))
+        public = key.public if key else None
+        links |= {"zmq": with_key(_endpoint(router), public), "events": with_key(publisher.endpoint, public)}
+        async with contextlib.aclosing(_Requests(host, router, links, gate)):
             yield links["zmq"]
 
 
 class _Requests:
     """Requests on their way to the host and back."""
 
-    def __init__(self, host: Host, router: Socket, links: dict[str, str]) -> None:
+    def __init__(self, host: Host, router: Socket, links: dict[str, str], gate: Gate | None) -> None:
         self._host = host
+        self._gate = gate
         self._links = links
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump = Pump(router, self._take)
@@ -90,12 +113,15 @@ class _Requests:
             busy = BusyError(f"{_AT_ONCE} requests wait for their answer; this one was refused.")
             self._send(frames[0], frames[1], codec.encode(messages.Answer(problem=busy.problem())))
         else:
-            task = asyncio.create_task(self._answer(*frames[:3]))
+            task = asyncio.create_task(self._answer(*frames[:4]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, peer: bytes, correlation: bytes, data: bytes) -> None:
-        self._send(peer, correlation, await messages.answer(self._host, data, self._links))
+    async def _answer(self, peer: bytes, correlation: bytes, data: bytes, token: bytes = b"") -> None:
+        if self._gate is None:
+            self._send(peer, correlation, await messages.answer(self._host, data, self._links))
+        else:
+            self._send(peer, correlation, await zmq_door.answer(self._gate, self._host, data, self._links, token))
 
     def _send(self, peer: bytes, correlation: bytes, data: bytes) -> None:
         try:
@@ -110,23 +136,72 @@ class _Requests:
 class _Events:
     """What the host tells, published to those who listen."""
 
-    def __init__(self, host: Host, publisher: Socket) -> None:
-        self._pump = Pump(publisher, self._subscription)
+    def __init__(self, host: Host, address: str, gate: Gate | None, key: ServerKey | None) -> None:
+        self._gate = gate
+        self._key = key
+        self._admitted: dict[bytes, tuple[Actor, int]] = {}
+        self._looked = 0.0
+        self._open(address)
         self._heard = False
         self._end = host.listen(self._tell)
+
+    def _open(self, address: str) -> None:
+        self._socket = _bound(_publisher(self._key, guarded=self._gate is not None), address, self._gate)
+        self._pump = Pump(self._socket, self._subscription)
+
+    @property
+    def endpoint(self) -> str:
+        return _endpoint(self._socket)
 
     def close(self) -> None:
         self._end()
         self._pump.detach()
+        _let_go(self._socket)
 
     def _subscription(self, frames: list[bytes]) -> None:
         """Told of the first and of the last subscription only: b"\\x01" + topic, b"\\x00" + topic."""
-        self._heard = self._heard_after(frames[0])
+        if self._gate is None:
+            self._heard = self._heard_after(frames[0])
+        elif frames[0][1:].startswith(TOKEN_TOPIC):
+            self._admit(self._gate, frames[0][1:], came=frames[0][:1] == b"\x01")
+            self._heard = bool(self._admitted)
+
+    def _admit(self, gate: Gate, shown: bytes, *, came: bool) -> None:
+        """Where tokens are needed a subscription counts for nothing, and the one that says a token for everything."""
+        actor, count = self._admitted.pop(shown, (None, 0))
+        if came:
+            try:
+                actor = zmq_door.who(gate, shown.removeprefix(TOKEN_TOPIC))
+            except LabError as error:
+                gate.note_refusal(None, "read", "subscribe", error, where="zmq")
+            else:
+                self._socket.setsockopt(zmq.SUBSCRIBE, b"")  # of the one whose message was taken last
+                self._pump.send([b"welcome"])
+                count += 1
+        elif actor is not None:
+            count -= 1
+        if actor is not None and count > 0:
+            self._admitted[shown] = (actor, count)
+
+    def _drop_the_revoked(self, gate: Gate) -> None:
+        """ZMQ cannot end one subscription of many: the port is closed and opened, and all have to show their token."""
+        if (now := time.monotonic()) < self._looked + _LOOK_EVERY:
+            return
+        self._looked = now
+        if not all(gate.still(actor) for actor, _ in self._admitted.values()):
+            where = self.endpoint
+            self._pump.detach()
+            _let_go(self._socket)
+            self._admitted.clear()
+            self._heard = False
+            self._open(where)
 
     def _heard_after(self, subscription: bytes) -> bool:
         return subscription[:1] == b"\x01" if subscription[1:] == b"" else self._heard
 
     def _tell(self, topic: str, body: dict[str, Any]) -> None:
+        if self._gate is not None:
+            self._drop_the_revoked(self._gate)
         if not self._heard:
             return
         try:
@@ -137,8 +212,8 @@ class _Events:
             self._pump.send([topic.encode(), data])
 
 
-def _router() -> Socket:
-    options = {
+def _router(key: ServerKey | None) -> Socket:
+    options: Options = {
         zmq.ROUTER_MANDATORY: 1,
         zmq.MAXMSGSIZE: messages.REQUEST_LIMIT,
         zmq.SNDHWM: _AT_ONCE,
@@ -146,18 +221,27 @@ def _router() -> Socket:
         zmq.HEARTBEAT_IVL: 2_000,
         zmq.HEARTBEAT_TIMEOUT: 10_000,
     }
-    return new_socket(zmq.ROUTER, options)
+    return new_socket(zmq.ROUTER, options | (key.options() if key else {}))
 
 
-def _publisher() -> Socket:
+def _publisher(key: ServerKey | None, *, guarded: bool) -> Socket:
     # The first message that a listener gets says that the next ones will reach it.
-    options = {zmq.XPUB_WELCOME_MSG: b"welcome", zmq.MAXMSGSIZE: 1_024, zmq.HEARTBEAT_IVL: 2_000}
-    return new_socket(zmq.XPUB, options)
+    options: Options = {zmq.XPUB_MANUAL: 1} if guarded else {zmq.XPUB_WELCOME_MSG: b"welcome"}
+    options |= {zmq.MAXMSGSIZE: 1_024, zmq.HEARTBEAT_IVL: 2_000}
+    return new_socket(zmq.XPUB, options | (key.options() if key else {}))
 
 
-def _bound(socket: Socket, address: str) -> Socket:
+def _bound(socket: Socket, address: str, gate: Gate | None) -> Socket:
+    if "[" in address:
+        socket.setsockopt(zmq.IPV6, 1)
     try:
         socket.bind(address)
+        if address.startswith("tcp:"):
+            # Asked of what was bound and not of what was written: a name may lead anywhere. Nothing was taken yet.
+            check_bind(urlsplit(_endpoint(socket)).hostname or "", gate)
+    except ForbiddenError:
+        socket.close(linger=0)
+        raise
     except zmq.ZMQError as error:
         socket.close(linger=0)
         if error.errno == zmq.EADDRINUSE:

@@ -17,12 +17,15 @@ from urllib.parse import urlsplit
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from labretto.errors import InvalidError, LabError
+from labretto.access.listening import is_loopback
+from labretto.errors import ForbiddenError, InvalidError, LabError
 from labretto.instrument import codec
 from labretto.network import messages
 from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, unreachable
+from labretto.network.credentials import split_key
+from labretto.network.curve import Options, client_options
 from labretto.network.messages import Describe, Request
-from labretto.network.pump import Pump, Socket, new_socket
+from labretto.network.pump import Pump, new_socket
 
 _CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _LOST: dict[int, str] = {
@@ -35,14 +38,23 @@ _LOST: dict[int, str] = {
 _WATCHED = _CONNECTED | sum(_LOST)
 
 
-async def open(address: str) -> ZmqConnection:
+TOKEN_TOPIC = b"token "
+"""What a listener subscribes to besides everything, with its token behind it, where a token is needed."""
+
+
+async def open(address: str, token: str | None = None) -> ZmqConnection:
     """A connection to the host at `address` ("tcp://127.0.0.1:5555").
 
+    Args:
+        address: beyond the loopback with the host's public key, as the host tells it.
+        token: shown to a host whose public key is in its address; never sent in clear.
+
     Raises:
+        ForbiddenError: it is beyond the loopback and says no public key.
         UnreachableError: nobody answers there.
         InvalidError: the address is none.
     """
-    connection = ZmqConnection(address)
+    connection = ZmqConnection(address, token)
     await connection.connect()
     return connection
 
@@ -50,8 +62,16 @@ async def open(address: str) -> ZmqConnection:
 class ZmqConnection:
     """Requests with correlation numbers over one line; a new line when the old one broke."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: str | None = None) -> None:
         self.address = address
+        bare, self.key = split_key(address)
+        there = urlsplit(bare)
+        if self.key is None and there.scheme == "tcp" and there.hostname and not is_loopback(there.hostname):
+            raise ForbiddenError(
+                f"{address[:200]} says no public key; what is sent there could be read and changed on the way.",
+                way_out="Write the address as the host tells it (tcp://...#curve=...), or its http:// address.",
+            )
+        self.token = token.encode() if token and self.key else None
         self._line: Line | None = None
         self._dialling = asyncio.Lock()
         self._events = _EventLine(self)
@@ -66,7 +86,7 @@ class ZmqConnection:
         """The line that is there, or a new one."""
         async with self._dialling:
             if self._line is None or self._line.lost:
-                line = Line(self.address)
+                line = Line(self.address, self.token)
                 await line.open()
                 self._line = line
             return self._line
@@ -89,14 +109,15 @@ class ZmqConnection:
 class Line:
     """One TCP connection: a DEALER and the monitor that watches it."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, token: bytes | None = None) -> None:
         self.lost: str | None = None
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._address = address
+        self._address, key = split_key(address)
+        self._shown = [] if token is None else [token]
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
         self._numbers = itertools.count()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        socket = _dealer()
+        socket = new_socket(zmq.DEALER, _options(self._address, key))
         self._monitor = Pump(socket.get_monitor_socket(_WATCHED), self._watch)
         self._pump = Pump(socket, self._take)
         self._socket = socket
@@ -128,7 +149,7 @@ class Line:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            self._pump.send([number, data])
+            self._pump.send([number, data, *self._shown])
             return await answer
         except zmq.ZMQError as error:
             raise unreachable(self._address, self.lost or str(error)) from None
@@ -199,9 +220,14 @@ class _EventLine:
         events = (await self._connection.ask(Describe())).get("links", {}).get("events")
         if events is None:
             raise unreachable(self._connection.address, "it publishes no events")
-        socket = new_socket(zmq.SUB, {zmq.SUBSCRIBE: b"", zmq.HEARTBEAT_IVL: 2_000})
+        where, key = split_key(_seen_from_here(events, self._connection.address))
+        ipv6 = {zmq.IPV6: 1} if "[" in where else {}
+        socket = new_socket(zmq.SUB, {zmq.HEARTBEAT_IVL: 2_000} | ipv6 | client_options(key))
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        if key is not None and self._connection.token:
+            socket.setsockopt(zmq.SUBSCRIBE, TOKEN_TOPIC + self._connection.token)
         with contextlib.closing(Pump(socket, self._take)):
-            socket.connect(_seen_from_here(events, self._connection.address))
+            socket.connect(where)
             try:
                 await asyncio.shield(line.end)
             finally:
@@ -219,11 +245,14 @@ def _seen_from_here(events: str, address: str) -> str:
     there = urlsplit(events)
     if there.hostname not in ("0.0.0.0", "::", "*"):
         return events
-    return f"tcp://{urlsplit(address).hostname}:{there.port}"
+    name = urlsplit(address).hostname or ""
+    key = f"#{there.fragment}" if there.fragment else ""
+    return f"tcp://{f'[{name}]' if ':' in name else name}:{there.port}{key}"
 
 
-def _dealer() -> Socket:
-    options = {
+def _options(address: str, key: bytes | None) -> Options:
+    return client_options(key) | {
+        zmq.IPV6: int("[" in address),
         zmq.IMMEDIATE: 1,
         zmq.SNDHWM: 0,
         zmq.RCVHWM: 0,
@@ -232,4 +261,3 @@ def _dealer() -> Socket:
         zmq.HEARTBEAT_IVL: 2_000,
         zmq.HEARTBEAT_TIMEOUT: 8_000,
     }
-    return new_socket(zmq.DEALER, options)
