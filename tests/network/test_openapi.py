@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import jsonschema
 import pytest
 from schemathesis.specs.openapi.definitions import OPENAPI_31
@@ -120,3 +121,11 @@ async def test_units_and_limits_are_in_it(document: dict[str, Any]) -> None:
 
     assert (to["unit"], to["minimum"], to["maximum"]) == ("mm", 0, 100)
     assert to["description"] == "mm, 0 to 100"
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/attributes", "/lease", "/thing-description", "/schemas/move"])
+async def test_answers_have_the_type_that_it_promises(host: Host, document: dict[str, Any], path: str) -> None:
+    promised = document["paths"].get(path) or document["paths"]["/schemas/{action}"]
+
+    async with http.serve(host) as url, httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        assert (await client.get(path)).headers["content-type"] in promised["get"]["responses"]["200"]["content"]

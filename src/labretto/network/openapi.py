@@ -175,6 +175,9 @@ def _general_paths(description: Description) -> Document:
     take = _operation("Let nobody but the holder act", _TAKE, "take", lease) | _body(_TAKING, {"holder": "Ada"})
     give_back = _operation("Let everybody act again", "", "give_back", lease) | {"parameters": [_LEASE]}
     schema = _operation("JSON Schema of an action's parameters", "", "schema", anything)
+    schema["responses"]["200"]["content"] = {"application/schema+json": {"schema": anything}}
+    thing = _operation("W3C Thing Description 1.1", "", "thing_description", anything)
+    thing["responses"]["200"]["content"] = {"application/td+json": {"schema": anything}}
     paths: Document = {
         "/": {"get": _operation("What this instrument offers", "", "describe", anything)},
         "/health": {"get": _operation("How its host is", "", "health", anything)},
@@ -188,7 +191,7 @@ def _general_paths(description: Description) -> Document:
             "delete": give_back,
         },
         "/events": {"get": listen},
-        "/thing-description": {"get": _operation("W3C Thing Description 1.1", "", "thing_description", anything)},
+        "/thing-description": {"get": thing},
         "/schemas/{action}": {"parameters": [_ACTION], "get": schema},
     }
     return {path: _tagged(operations, "instrument") for path, operations in paths.items()}
