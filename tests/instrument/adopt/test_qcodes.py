@@ -10,7 +10,7 @@ from qcodes.instrument_drivers.Lakeshore import LakeshoreModel336
 from qcodes.instrument_drivers.yokogawa import YokogawaGS200
 from qcodes.parameters import ArrayParameter
 
-from labretto.errors import InvalidError, LimitError
+from labretto.errors import DriverError, InvalidError, LimitError
 from labretto.instrument.host import Host
 from labretto.instrument.overlay import Overlay
 
@@ -168,3 +168,27 @@ async def test_functions_methods_and_what_can_only_be_set_are_actions(hosting: H
         with pytest.raises(LimitError):
             await host.invoke("set_command", {"value": 10})
         assert "get_idn" not in host.description.actions
+
+
+class Stubborn(Instrument):
+    """Its parameters cannot be described."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.add_parameter("odd", get_cmd=None)
+
+    @property
+    def parameters(self) -> Any:
+        if "odd" in vars(self).get("_kept", {}):
+            raise RuntimeError("it does not tell")
+        return self._kept
+
+    @parameters.setter
+    def parameters(self, kept: Any) -> None:
+        self._kept = kept
+
+
+async def test_a_driver_that_cannot_be_adopted_is_let_go(hosting: Hosting) -> None:
+    with pytest.raises(DriverError, match="it does not tell"):
+        async with hosting(Stubborn):
+            pass

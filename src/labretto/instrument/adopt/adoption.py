@@ -5,6 +5,7 @@ Recognised by the modules of its base classes: looking asks no hardware and impo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -78,10 +79,21 @@ def _facing(driver: type, make: Callable[[], object], module: ModuleType) -> Cal
     """Makes the driver, and the face of exactly this one: its limits and channels may be known only now."""
 
     def make_face() -> Face:
-        made = module.ready(make())
-        return face_of(driver, module.offering(made))(made)
+        made = make()
+        try:
+            made = module.ready(made)
+            return face_of(driver, module.offering(made))(made)
+        except BaseException:
+            _let_go(made)
+            raise
 
     return make_face
+
+
+def _let_go(made: Any) -> None:
+    """A driver that could not be adopted must not keep its connection; what it says to that is of no interest now."""
+    with contextlib.suppress(Exception):
+        getattr(made, "adapter", made).close()
 
 
 def _unseen(driver: type) -> type:
