@@ -332,7 +332,7 @@ async def test_what_carries_no_key_is_no_address(tail: str) -> None:
 
 def routes_of(app: FastAPI, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every method and path that `app` answers, with something in the place of its parameters."""
-    for route in app.routes:
+    for route in flat(app.routes):
         if isinstance(route, Mount):
             yield "GET", f"{prefix}{route.path}/x"
         elif isinstance(route, Route):
@@ -340,6 +340,11 @@ def routes_of(app: FastAPI, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from ((method, prefix + path) for method in sorted(route.methods or ()))
         else:
             assert isinstance(route, WebSocketRoute), f"a route of the kind {type(route)} is not known to this test"
+
+
+def flat(found: Any) -> Iterator[Any]:
+    for route in found:
+        yield from flat(route.original_router.routes) if hasattr(route, "original_router") else [route]
 
 
 @pytest.fixture

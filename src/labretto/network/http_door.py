@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from labretto.access.gate import Gate
 from labretto.access.listening import bearer
 from labretto.access.rule import Actor, Verb
-from labretto.errors import ForbiddenError, InvalidError, LabError, PaceError, TokenError
+from labretto.errors import ForbiddenError, InvalidError, LabError, TokenError
 from labretto.instrument import codec
 from labretto.network.http_wire import MSGPACK, problem_response
 
@@ -146,11 +146,7 @@ def require(request: Request, verb: Verb, what: str = "") -> None:
 
 def refuse(error: LabError) -> ASGIApp:
     """The answer to a request that may not be done."""
-    headers = {}
-    if isinstance(error, TokenError):
-        headers["www-authenticate"] = 'Bearer realm="labretto"'
-    if isinstance(error, PaceError):
-        headers["retry-after"] = str(max(1, round(error.fields.get("retry_after", 1))))
+    headers = {"www-authenticate": 'Bearer realm="labretto"'} if isinstance(error, TokenError) else {}
     return problem_response(error.problem(), headers=headers)
 
 

@@ -93,6 +93,9 @@ def problem_response(
     problem: dict[str, Any], request: Request | None = None, headers: dict[str, str] | None = None
 ) -> Response:
     """Problem details with their own status."""
+    again = problem.get("retry_after")
+    if isinstance(again, int | float) and 0 <= again < 1e6:
+        headers = {**(headers or {}), "retry-after": str(max(1, round(again)))}
     if request is not None and wants_msgpack(request):
         return Response(codec.encode(problem), problem["status"], headers, MSGPACK)
     return Response(codec.encode_json(problem), problem["status"], headers, PROBLEM)

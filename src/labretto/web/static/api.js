@@ -40,6 +40,7 @@ async function ask(method, path, body) {
   const response = await fetch(path, request).catch(() => null);
   if (!response) throw new Problem({ title: "Not reachable", detail: "The hub did not answer; is it running?" }, 0);
   noteClock(response);
+  if (response.status === 401) location.reload(); // the session has ended: the hub now shows where to sign in
   const text = await response.text();
   const answer = text ? parsed(text) : null;
   if (!response.ok) throw new Problem(answer && typeof answer === "object" ? answer : { detail: text.slice(0, 300) }, response.status);

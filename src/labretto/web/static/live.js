@@ -8,6 +8,7 @@ import * as curves from "/static/curves.js";
 import { apply, fetchAll } from "/static/lab.js";
 
 const RETRY = 300; // ms
+const SIGN_IN_AGAIN = 4401; // the hub's closing code when the session has ended
 const SILENCE = 7000; // ms; the hub says something every two seconds, so longer silence is a dead connection
 
 /** "connecting" at first, then "live" or "lost". */
@@ -28,7 +29,7 @@ export function listen() {
     if (typeof data === "string") take(JSON.parse(data));
     else curves.takeFrame(data);
   };
-  socket.onclose = lose;
+  socket.onclose = ({ code }) => (code === SIGN_IN_AGAIN ? location.reload() : lose());
 
   function lose() {
     clearInterval(watching);
