@@ -27,7 +27,7 @@ class Durations:
         with self._lock:
             last = self._last[action]
             last.append(seconds)
-            self._median[action] = statistics.median(last)
+            self._median[action] = round(statistics.median(last), 6)
             self._counts[action] += 1
             return (self._counts[action] - 1) % LAST
 

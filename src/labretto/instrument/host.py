@@ -367,9 +367,9 @@ class Host:
                 return await self._begun(identity) or known
             self._refuse_now(lease, asked, alone=action if described.exclusive else None)
         name, time, effect = self.description.name, now(), described.effect
-        invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, actor=actor)
-        if (usual := self._ledger.durations.expected(action)) is not None:
-            invocation = replace(invocation, expected_seconds=round(usual, 6))
+        usual = self._ledger.durations.expected(action)
+        words: dict[str, Any] = {"actor": actor, "expected_seconds": usual}
+        invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, **words)
         self._begin(invocation, arguments, described)
         return await self._begun(identity) or self.find(identity)
 

@@ -54,6 +54,8 @@ class Watch:
     def now(self) -> Invocation:
         """The invocation with all that is known of it at this moment."""
         invocation, progress = self._look()
+        if progress is None and self._cancelling is None:
+            return invocation
         return replace(invocation, progress=progress, cancelling=self._cancelling)
 
     def cancelled_at(self, at: datetime, within: float) -> None:
