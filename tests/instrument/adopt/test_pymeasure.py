@@ -270,17 +270,23 @@ async def test_without_one_it_says_that_it_cannot_be_stopped(hosting: Hosting, b
             await host.stop()
 
 
-def test_a_safe_state_has_to_be_within_limits_too() -> None:
+async def test_a_safe_state_has_to_be_within_limits_too(hosting: Hosting, bus: Bus) -> None:
     with pytest.raises(LimitError, match="sine_voltage"):
-        description(SR830, Overlay(safe={"sine_voltage": 0}))
+        async with hosting(SR830, Overlay(safe={"sine_voltage": 0}), **bus("sr830.yaml")):
+            pass
 
 
-def test_two_cannot_say_what_is_safe() -> None:
+async def test_two_cannot_say_what_is_safe(hosting: Hosting, bus: Bus) -> None:
     with pytest.raises(ConflictError, match="stop"):
-        description(Keithley2400, Overlay(safe={"source_enabled": False}))
+        async with hosting(Keithley2400, Overlay(safe={"source_enabled": False}), **bus("keithley2400.yaml")):
+            pass
 
-    hidden = Overlay(safe={"source_enabled": False}, hidden=frozenset({"stop"}))
-    assert description(Keithley2400, hidden).stop
+
+async def test_a_safe_state_can_be_put_in_the_place_of_shutdown(hosting: Hosting, bus: Bus, heard: list[str]) -> None:
+    said = Overlay(safe={"source_enabled": False}, hidden=frozenset({"stop"}))
+    async with hosting(Keithley2400, said, **bus("keithley2400.yaml")) as host:
+        await host.stop()
+    assert [command for command in heard if command.startswith("OUTPUT ") or ":LEVEL " in command] == ["OUTPUT 0"]
 
 
 @pytest.mark.parametrize(
@@ -295,12 +301,18 @@ def test_two_cannot_say_what_is_safe() -> None:
         Overlay(hidden=frozenset({"fase"})),
     ],
 )
-def test_a_misspelled_name_is_refused_with_the_near_one(overlay: Overlay) -> None:
+async def test_a_misspelled_name_is_refused_with_the_near_one(hosting: Hosting, bus: Bus, overlay: Overlay) -> None:
     with pytest.raises(InvalidError) as refused:
-        description(SR830, overlay)
+        async with hosting(SR830, overlay, **bus("sr830.yaml")):
+            pass
     (fault,) = refused.value.faults
     assert "'fase'" in fault["detail"]
     assert fault["way_out"] == "Did you mean 'phase'?"
+
+
+async def test_the_side_table_may_name_what_only_the_instance_has(hosting: Hosting, bus: Bus) -> None:
+    async with hosting(Supply, Overlay(slow=frozenset({"extra_X_voltage"})), **bus("sr830.yaml")) as host:
+        assert host.description.attributes["extra_X_voltage"].slow
 
 
 def test_nothing_of_pymeasure_is_imported_for_other_drivers() -> None:
@@ -311,7 +323,8 @@ def test_nothing_of_pymeasure_is_imported_for_other_drivers() -> None:
         "from labretto.instrument.adopt import adopt\n"
         "from labretto.instrument.simulated.stage import SampleStage\n"
         "adopt(SampleStage, SampleStage, name='stage')\n"
-        "print({'pymeasure', 'qcodes', 'ophyd', 'ophyd_async', 'pyvisa'} & set(sys.modules))"
+        "ours = {f'labretto.instrument.adopt.{name}' for name in ('face', 'offering', 'plain')}\n"
+        "print(({'pymeasure', 'qcodes', 'ophyd', 'ophyd_async', 'pyvisa', 'yaqc'} | ours) & set(sys.modules))"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"

@@ -1,6 +1,7 @@
 """Which library a driver comes from, and what the host gets instead of it.
 
-Recognised by the modules of its base classes: looking asks no hardware and imports nothing.
+Recognised by the modules of its base classes: looking asks no hardware and imports nothing, and what is in this folder
+is imported only for a driver that needs it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ import inspect
 import sysconfig
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from labretto.errors import InvalidError
-from labretto.instrument.adopt import plain
-from labretto.instrument.adopt.face import Face, face_of
+from labretto.errors import InvalidError, RefusedError
 from labretto.instrument.describe import Offer, describe
 from labretto.instrument.overlay import Overlay
 
@@ -63,31 +61,24 @@ def adopt(
     library = library_of(driver)
     if library is None:
         return _plainly(driver, make, name, overlay)
-    module = _module(library)
-    known: bool = hasattr(module, "offering_of_class")
-    seen = face_of(driver, module.offering_of_class(driver)) if known else _unseen(driver)
-    offer = describe(seen, name=name, overlay=overlay if known else None)
+    offer = _before_it_is_made(driver, _module(library), name, overlay)
     complete = functools.partial(_described, name=name, overlay=overlay)
-    return _facing(driver, make, module), offer.completed_by(complete)
+    return functools.partial(_make_face, driver, make, _module(library)), offer.completed_by(complete)
 
 
 def _described(face: object, *, name: str, overlay: Overlay | None) -> Offer:
     return describe(type(face), name=name, overlay=overlay)
 
 
-def _facing(driver: type, make: Callable[[], object], module: ModuleType) -> Callable[[], object]:
+def _make_face(driver: type, make: Callable[[], object], module: Any) -> object:
     """Makes the driver, and the face of exactly this one: its limits and channels may be known only now."""
-
-    def make_face() -> Face:
-        made = make()
-        try:
-            made = module.ready(made)
-            return face_of(driver, module.offering(made))(made)
-        except BaseException:
-            _let_go(made)
-            raise
-
-    return make_face
+    made = make()
+    try:
+        made = module.ready(made)
+        return _module("face").face_of(driver, module.offering(made))(made)
+    except BaseException:
+        _let_go(made)
+        raise
 
 
 def _let_go(made: Any) -> None:
@@ -96,15 +87,20 @@ def _let_go(made: Any) -> None:
         getattr(made, "adapter", made).close()
 
 
-def _unseen(driver: type) -> type:
-    """What can be said of a driver that has not been made yet."""
-    return type(
-        driver.__name__, (), {word: getattr(driver, word) for word in ("__module__", "__qualname__", "__doc__")}
-    )
+def _before_it_is_made(driver: type, module: Any, name: str, overlay: Overlay | None) -> Offer:
+    """What can be said of the class; what is said of a channel that is not there yet may fit once it is made."""
+    said = ("__module__", "__qualname__", "__doc__")
+    if not hasattr(module, "offering_of_class"):
+        return describe(type(driver.__name__, (), {word: getattr(driver, word) for word in said}), name=name)
+    seen = _module("face").face_of(driver, module.offering_of_class(driver))
+    try:
+        return describe(seen, name=name, overlay=overlay)
+    except RefusedError:
+        return describe(seen, name=name)
 
 
-def _module(library: str) -> Any:
-    return importlib.import_module(f"labretto.instrument.adopt.{library}")
+def _module(name: str) -> Any:
+    return importlib.import_module(f"labretto.instrument.adopt.{name}")
 
 
 def _plainly(
@@ -116,7 +112,7 @@ def _plainly(
     except InvalidError:
         if not _is_installed(driver):
             raise  # whoever wrote it can mend it, and wants to hear what is wrong
-    face = face_of(driver, plain.offering_of_class(driver))
+    face = _module("face").face_of(driver, _module("plain").offering_of_class(driver))
     return lambda: face(make()), describe(face, name=name, overlay=overlay)
 
 
