@@ -161,6 +161,9 @@ class Line:
         if self.lost:
             return
         self.lost = why
+        # First: ZMQ's own thread waits for ever, and with it every line of the process, if it has something to tell to
+        # a monitor that is closed already.
+        self._socket.disable_monitor()
         self._monitor.close()
         self._pump.close()
         waiting: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
