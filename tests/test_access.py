@@ -423,3 +423,47 @@ def test_the_trail_is_nobody_elses_to_read(tmp_path: Path) -> None:
         os.umask(old)
 
     assert stat.S_IMODE((tmp_path / "audit.jsonl").stat().st_mode) == 0o600
+
+
+# The command line ---------------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_made_listed_and_taken_back_from_the_command_line(command_line: Any) -> None:
+    made = command_line.run("token", "create", "--name", "ada", "--role", "observer", "--lab", "attic")
+    again = command_line.run("token", "create", "--name", "bo", "--days", "0", "--json")
+    listed = command_line.run("token", "list", "--json")
+    text, folder = made.stdout.strip(), command_line.home / "attic"
+
+    assert (made.returncode, made.stdout.count("\n")) == (0, 1), "nothing but the token, for a pipe"
+    assert "not shown again" in made.stderr
+    assert Tokens(folder).actor(text).name == "ada"
+    assert json.loads(again.stdout)["expires"] is None
+    assert [(one["name"], one["role"]) for one in json.loads(listed.stdout)] == [
+        ("ada", "observer"),
+        ("bo", "operator"),
+    ]
+    assert text not in listed.stdout
+
+    assert "is revoked" in command_line.run("token", "revoke", "ada").stdout
+    assert command_line.run("token", "revoke", "ada").returncode == 3
+    with pytest.raises(TokenError):
+        Tokens(folder).actor(text)
+
+
+def test_where_there_are_several_labs_one_has_to_be_named(command_line: Any) -> None:
+    for lab in ("attic", "cellar"):
+        command_line.run("token", "create", "--name", "ada", "--lab", lab)
+    done = command_line.run("token", "list")
+
+    assert done.returncode == 3
+    assert "--lab attic or --lab cellar" in done.stderr
+
+
+def test_the_trail_is_read_from_the_command_line(command_line: Any) -> None:
+    Trail(command_line.home / "attic").add(act(where="192.0.2.1", parameters={"x": "[red]1[/]"}))
+    shown = command_line.run("audit", "--lab", "attic")
+    exact = json.loads(command_line.run("audit", "--json").stdout)
+
+    assert "ada" in shown.stdout
+    assert "invoke" in shown.stdout
+    assert exact[0]["parameters"] == {"x": "[red]1[/]"}

@@ -463,6 +463,16 @@ async def test_a_host_that_listens_elsewhere_is_used_here_by_its_name(labretto_h
             await open_instrument(served.file.addresses["http"], token="labretto_guessed")
 
 
+async def test_the_ports_of_zmq_follow_that_of_http_for_those_who_have_to_know_them(
+    labretto_home: Path, free_port: int
+) -> None:
+    Tokens(labretto_home / "instruments").create("ada", "observer", 1)
+    async with serving(order_alone(entry(port=free_port))) as first:
+        pass
+    async with serving(order_alone(entry(port=free_port))) as again:
+        assert again.file.addresses == first.file.addresses
+
+
 async def test_a_hub_reaches_a_host_elsewhere_with_the_token_in_a_file(labretto_home: Path, tmp_path: Path) -> None:
     text, _ = Tokens(labretto_home / "instruments").create("the hub", "operator", 1)
     async with serving(order_alone(entry())) as served:

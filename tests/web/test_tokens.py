@@ -164,6 +164,14 @@ async def test_a_token_becomes_a_cookie_that_no_script_and_no_other_site_can_use
     assert not any(token in json.dumps(guarded.acts()) for token in guarded.tokens.values())
 
 
+async def test_a_page_that_came_encrypted_keeps_its_cookie_encrypted(guarded: Guarded) -> None:
+    host = guarded.url.removeprefix("http://")
+    async with guarded.seen_by(Origin=f"https://{host}") as behind_a_proxy:
+        answer = await behind_a_proxy.post("/session", json={"token": guarded.tokens["observer"]})
+
+    assert "; Secure" in answer.headers["set-cookie"]
+
+
 async def test_who_is_signed_in_sees_the_page_and_acts_by_the_role(guarded: Guarded) -> None:
     async with guarded.browser("operator") as bo, guarded.browser("observer") as ada:
         assert "app.js" in (await bo.get("/")).text

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,10 @@ class Gate:
 
     def note_refusal(self, actor: Actor | None, verb: Verb, what: str, error: LabError, **more: Any) -> None:
         """Leave the line of what was refused; not of all, if there are very many."""
-        actor = actor or Actor("unknown", "observer")
-        if not self._refusals.wait(actor.token or str(more.get("where", ""))):
-            self.note(actor, verb, what, error.problem()["status"], **more)
+        client = actor.token if actor else str(more.get("where", ""))
+        if self._trail is not None and not self._refusals.wait(client):
+            line = Act.of(actor or Actor("unknown"), verb, self.thing, what, error.problem()["status"], **more)
+            self._trail.add(line if actor else replace(line, role="none"))
 
 
 def gate_of(

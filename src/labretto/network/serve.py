@@ -158,12 +158,18 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         stack.push_async_callback(_idle, host)  # as long as its driver is busy nobody else may have this ledger
         await stack.enter_async_context(host)
         old_routes = order.instrument.compat if order.helao else None
-        answers = answering(host, listener, order.ports, old_routes=old_routes, gate=gate, key=key)
+        former = order.ports or (_beside(order.instrument.port) if gate else {})
+        answers = answering(host, listener, former, old_routes=old_routes, gate=gate, key=key)
         addresses = await stack.enter_async_context(answers)
         file = HostFile(name, os.getpid(), addresses, host.description.driver, isoformat(now()), order.fingerprint)
         write_file(order.folder / "host.json", file.as_dict())
         stack.callback(remove_file, order.folder / "host.json")
         yield Serving(host, file)
+
+
+def _beside(port: int | None) -> dict[str, int]:
+    """Ports of ZMQ where they have to be known beforehand: those that follow the one of HTTP, if they are free."""
+    return {"zmq": port + 1, "events": port + 2} if port and port < 65_534 else {}
 
 
 def _driver(order: Order, driver: object) -> tuple[Callable[[], object], Offer]:

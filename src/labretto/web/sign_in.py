@@ -55,7 +55,7 @@ def router() -> APIRouter:
             gate.note_refusal(None, "read", "sign in to the page", error, where=where)
             raise
         cookie, seconds = gate.cookie(actor)
-        secure = request.url.scheme == "https"
+        secure = request.headers.get("origin", "").startswith("https:")  # as the browser sees it, before any proxy
         answer.set_cookie(COOKIE, cookie, max_age=seconds, httponly=True, samesite="strict", secure=secure)
         gate.note(actor, "read", "signed in to the page", 204, where=where)
         return answer
