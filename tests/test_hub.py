@@ -115,6 +115,7 @@ def test_a_lab_has_one_hub(lab: Path, command_line: Any) -> None:
         second = command_line.run("up", lab, "--port", "0")
 
         assert second.returncode == 3
+        assert "runs already" in second.stderr
         assert "is held by the process" in second.stderr
         assert "Traceback" not in second.stderr
         run = submit(hub, "  - do: lamp.flash\n")

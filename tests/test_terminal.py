@@ -192,6 +192,13 @@ def test_through_a_pipe_it_obeys_line_by_line_and_goes_on_after_a_fault(lab: Any
     assert "Traceback" not in done.stderr
 
 
+def test_it_tells_what_can_be_said(lab: Any) -> None:
+    done = lab.run("connect", "lamp", stdin="help\n")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("get ATTRIBUTE") == 2
+
+
 def test_quit_ends_it(lab: Any) -> None:
     done = lab.run("connect", "lamp", stdin="quit\nset brightness 9\n")
 

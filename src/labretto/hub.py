@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -172,7 +172,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
     # Simulated instruments share a bench as real ones share a room; hosts inherit it.
     os.environ.setdefault("LABRETTO_BENCH", str(lab.folder / "bench"))
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(hold(lab.hub_lock))
+        stack.enter_context(_only_hub_of(lab))
         listener = stack.enter_context(contextlib.closing(_listening(address, lab.port if port is None else port)))
         journal = SqliteJournal(lab.folder / "journal.db")
         stack.callback(journal.close)
@@ -279,6 +279,21 @@ async def _serve(lab: Lab, host: str | None, port: int | None, ready: Callable[[
                 task.result()
             task.cancel()
         return not ended.is_set()
+
+
+@contextlib.contextmanager
+def _only_hub_of(lab: Lab) -> Iterator[None]:
+    """Own the folder of `lab` while the block runs."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(lab.hub_lock))
+        except ConflictError as error:
+            raise ConflictError(
+                f"A hub of the lab {lab.name!r} runs already: {error.detail}",
+                way_out="Use that one, or end it first; another lab takes another name in lab.toml.",
+                **error.fields,
+            ) from None
+        yield
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -146,6 +146,31 @@ def serve_alone(
     return serve(order, ready=ready)
 
 
+# labretto doctor --------------------------------------------------------------------------------------------------
+
+
+def examine(lab: Path | None, *, as_json: bool) -> bool:
+    """See `labretto doctor`; answers whether nothing is at fault."""
+    from labretto.network import doctor
+
+    with console.status("Looking ...") if console.is_terminal and not as_json else contextlib.nullcontext():
+        findings = list(doctor.examine(lab))
+    if as_json:
+        print_json([finding.as_dict() for finding in findings])
+    elif console.is_terminal:
+        table = Table("", "what", "how it is", box=None)
+        colours = {"ok": "green", "note": "yellow", "fault": "red"}
+        for each in findings:
+            way_out = f"\n[dim]{escape(each.way_out)}[/]" if each.way_out else ""
+            state = f"[{colours[each.state]}]{each.state}[/]"
+            table.add_row(state, escape(each.subject), escape(each.detail) + way_out)
+        console.print(table, highlight=False)
+    else:
+        for each in findings:
+            print(f"{each.state}  {each.subject}: {each.detail} {each.way_out}".rstrip())
+    return all(each.state != "fault" for each in findings)
+
+
 # labretto token, labretto audit ------------------------------------------------------------------------------------
 
 
@@ -439,6 +464,8 @@ def _obey(instrument: BlockingInstrument, words: list[str], *, as_json: bool) ->
             _show(_called(_member(instrument, description.actions, action), pairs(arguments)), as_json=as_json)
         case ["stop"]:
             _show(instrument.stop(), as_json=as_json)
+        case ["help" | "?"]:
+            console.print(_HELP, highlight=False)
         case _:
             raise InvalidError(f"{shlex.join(words)!r} is not understood.", way_out="\n" + _HELP)
 

@@ -4,8 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from labretto.catalog.events import FILE, EventLog, read_events
 from labretto.errors import ConflictError, InvalidError, StorageError
@@ -24,6 +23,12 @@ def write(folder: Path, count: int) -> bytes:
         log.append(event(number, text="é" * number))
     log.close()
     return (folder / FILE).read_bytes()
+
+
+def test_the_file_is_data_and_not_a_program(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+
+    assert not (tmp_path / FILE).stat().st_mode & 0o111
 
 
 @SAME_FOLDER

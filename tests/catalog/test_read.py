@@ -26,6 +26,10 @@ def record(request: pytest.FixtureRequest, scanned: RecordWriter) -> Record:
     return open_record(scanned.folder)
 
 
+def test_a_folder_may_be_written_as_text(scanned: RecordWriter) -> None:
+    assert open_record(str(scanned.folder)).id == open_record(scanned.folder).id
+
+
 def test_a_scan_opens_in_xarray_with_units(record: Record) -> None:
     data = record.to_xarray()
 

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from labretto.catalog.stream import StreamWriter, read_stream, segments, slug
 from labretto.errors import ConflictError, InvalidError, StorageError

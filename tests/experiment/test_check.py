@@ -1,8 +1,7 @@
 """What stands against an experiment, told before anything moves."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from labretto.experiment.check import check, columns
 from labretto.experiment.load import load, load_object
@@ -21,6 +20,12 @@ def test_the_main_job_has_no_fault(scan, lab):
     assert said(scan, lab) == []
 
 
+def test_what_is_missing_in_a_step_is_told_before_what_is_wrong_below_it(lab):
+    text = steps("- do: stage.move", "  with: {speed: fast}")
+
+    assert [fault.line for fault in check(load(text), {}, lab)] == [2, 3]
+
+
 def test_all_faults_come_at_once_in_file_order(lab):
     text = steps(
         "- do: stag.move",
@@ -37,8 +42,8 @@ def test_all_faults_come_at_once_in_file_order(lab):
     assert said(text, lab) == [
         "line 2, column 5: there is no instrument 'stag'. Did you mean stage?",
         "line 3, column 5: stage has no action 'mvoe'. Did you mean move?",
-        "line 5, column 12: stage.move has no parameter 'z'. Known here: x, speed.",
         "line 4, column 5: stage.move: x (mm) is missing. Add x to `with`.",
+        "line 5, column 12: stage.move has no parameter 'z'. Known here: x, speed.",
         "line 7, column 12: stage.move: x=150 mm is above 100 mm.",
         "line 8, column 5: stage.x can be read but not set. Can be set: velocity.",
         "line 10, column 5: stage has no attribute 'temperature'. Known here: x, velocity.",

@@ -36,7 +36,8 @@ class EventLog:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         with durable.storage_errors(self.path):
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            how = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            self._descriptor = os.open(self.path, how, 0o666)  # less what the umask takes; without it, executable
         self._size, self.last_number = _last_whole(self._descriptor)
         if self._size < os.fstat(self._descriptor).st_size:
             os.ftruncate(self._descriptor, self._size)

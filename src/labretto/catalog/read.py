@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,12 +137,13 @@ class Record:
         return str(self.manifest.get(key) or "")[:19].replace("T", " ")
 
 
-def open_record(folder: Path) -> Record:
+def open_record(folder: str | PathLike[str]) -> Record:
     """The record in `folder` as it is now.
 
     Raises:
         NotFoundError: there is no record.
     """
+    folder = Path(folder)
     history = fold(read_events(folder))
     manifest = read_manifest(folder)
     if not manifest and not history.last_number:

@@ -42,12 +42,13 @@ Descriptions = Mapping[str, Mapping[str, Any]]
 def check(experiment: Experiment, parameters: Mapping[str, Any], descriptions: Descriptions) -> list[Fault]:
     """Everything that stands against this experiment with these parameters on these instruments.
 
-    Faults of the parameters come first, then those of the steps in the order of the file. Decoding `soe` is done here.
+    They come in the order of the file; first what has no place there, as a value for a parameter. Decoding `soe` is
+    done here.
     """
     checker = _Checker(settle(experiment, descriptions), descriptions)
     with contextlib.suppress(EnoughFaultsError):
         checker.steps(checker.experiment.steps, "steps", checker.parameters(parameters))
-    return checker.faults.found
+    return sorted(checker.faults.found, key=lambda fault: (fault.line or 0, fault.column or 0))
 
 
 def columns(experiment: Experiment, descriptions: Descriptions) -> dict[str, Mapping[str, Any]]:
