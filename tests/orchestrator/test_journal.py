@@ -24,6 +24,21 @@ def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
         yield journal
 
 
+async def test_who_owns_the_journal_last_is_its_only_writer(tmp_path: Path) -> None:
+    """A hub that was revived writes nothing more, whatever number it expects."""
+    path = tmp_path / "journal.db"
+    with contextlib.closing(SqliteJournal(path)) as old, contextlib.closing(SqliteJournal(path)) as new:
+        await old.own()
+        await old.append("a", 0, [("submitted", {"name": "a"})])
+        await new.own()
+
+        with pytest.raises(ConflictError, match="Another hub has taken this journal over"):
+            await old.append("a", 1, [("started", {})])
+        (event,) = await new.append("a", 1, [("started", {})])
+
+    assert event.number == 2
+
+
 async def test_events_are_numbered_from_one_and_read_back_as_they_were(journal: SqliteJournal):
     await journal.append("r", 0, [SUBMITTED, ("started", {"lease": 1})])
     written = await journal.append("r", 2, [("saved", {"path": "s", "row": {"x": float("inf"), "raw": b"\x00"}})])

@@ -37,7 +37,7 @@ CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, position);
 CREATE INDEX IF NOT EXISTS runs_by_position ON runs (position);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0);
+INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0), ('owner', 0);
 """
 
 
@@ -106,6 +106,9 @@ class Journal(Protocol):
     def newest(self, limit: int) -> list[RunRow]:
         """The runs submitted last, newest first."""
 
+    async def own(self) -> None:
+        """Be the only writer from now on; whoever was it before is refused from here on, also within a run."""
+
     async def next_lease(self, *, above: int = 0) -> int:
         """A fencing number higher than all before, for the whole lab, and higher than one that a host has seen."""
 
@@ -124,13 +127,14 @@ class SqliteJournal:
 
     def __init__(self, path: Path) -> None:
         self._database = Database(path, _SCHEMA)
+        self._owner = 0
 
     async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
         """See `Journal`."""
         at = isoformat(now())
         events = [Event(run, expected + 1 + i, kind, at, body) for i, (kind, body) in enumerate(entries)]
         packed = [codec.encode(event.body) for event in events]
-        write = self._database.transact(lambda connection: _append(connection, expected, events, packed), flush=flush)
+        write = self._database.transact(lambda c: _append(c, self._owner, expected, events, packed), flush=flush)
         await asyncio.wrap_future(write)
         return events
 
@@ -169,6 +173,10 @@ class SqliteJournal:
         """See `Journal`."""
         return [_row(row) for row in self._database.read("SELECT * FROM runs ORDER BY position DESC LIMIT ?", (limit,))]
 
+    async def own(self) -> None:
+        """See `Journal`."""
+        self._owner = await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "owner"), flush=True))
+
     async def next_lease(self, *, above: int = 0) -> int:
         """See `Journal`."""
         return await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "lease", above), flush=True))
@@ -189,7 +197,11 @@ class SqliteJournal:
         self._database.close()
 
 
-def _append(connection: sqlite3.Connection, expected: int, events: Sequence[Event], packed: Sequence[bytes]) -> None:
+def _append(
+    connection: sqlite3.Connection, owner: int, expected: int, events: Sequence[Event], packed: Sequence[bytes]
+) -> None:
+    if owner:
+        _check_owner(connection, owner)
     run = events[0].run
     found = connection.execute("SELECT last FROM runs WHERE id = ?", (run,)).fetchone()
     last = found["last"] if found else 0
@@ -206,6 +218,15 @@ def _append(connection: sqlite3.Connection, expected: int, events: Sequence[Even
         sql = "INSERT INTO runs (id, name, who, state, last, position, submitted) VALUES (?, ?, ?, 'queued', 0, ?, ?)"
         connection.execute(sql, values)
     _follow(connection, run, events)
+
+
+def _check_owner(connection: sqlite3.Connection, owner: int) -> None:
+    present = connection.execute("SELECT value FROM counters WHERE name = 'owner'").fetchone()["value"]
+    if present != owner:
+        raise ConflictError(
+            "Another hub has taken this journal over.",
+            way_out="Only one hub may own a lab's folder; this one must stop.",
+        )
 
 
 def _follow(connection: sqlite3.Connection, run: str, events: Sequence[Event]) -> None:

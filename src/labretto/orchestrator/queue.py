@@ -97,6 +97,7 @@ class Orchestrator:
         self._closing = False
 
     async def __aenter__(self) -> Orchestrator:
+        await self.journal.own()
         self._halted = self.journal.noted("halt")
         self._start(self._finish_records(self._unfinished_records()))
         for row in self.journal.rows(("running", "waiting", "paused"), limit=None):
