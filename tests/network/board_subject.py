@@ -1,9 +1,10 @@
-"""`labretto.network.conformance.Subject` as a board's driver: `python board_subject.py PORT`.
+"""`labretto.network.conformance.Subject` as a board's driver: `python board_subject.py PORT [LOG]`.
 
 What `hold` does is `async` here: a board's plain method keeps its loop from answering, which microfastapi says.
 """
 
 import asyncio
+import json
 import sys
 
 from microfastapi import MicroFastApi, Quantity, Rows, effect
@@ -56,6 +57,8 @@ class Subject:
     @effect("once")
     def dose(self, volume: Millilitre, mark: str = "") -> Millilitre:
         self._doses += 1
+        self._note("begin", mark)
+        self._note("end", mark)
         return volume
 
     @effect("once")
@@ -80,6 +83,11 @@ class Subject:
 
     def stop(self):
         self._released.set()
+
+    def _note(self, phase, mark):
+        if len(sys.argv) > 2:
+            with open(sys.argv[2], "a") as log:  # noqa: PTH123 - as a board would
+                log.write(json.dumps({"phase": phase, "mark": mark}) + "\n")
 
 
 app = MicroFastApi(port=int(sys.argv[1]), title="Subject")

@@ -23,6 +23,9 @@ _BOUNDS = {
     "less_than": ("lt", "is not below"),
 }
 
+_TOLD = 100
+"""Faults of one request that are told; a request of 300,000 of them is not answered with as many sentences."""
+
 
 def check_arguments(
     action: Action, validators: Mapping[str, TypeAdapter[Any]], given: Mapping[str, Any], instrument: str
@@ -103,5 +106,5 @@ def _all_in_one(place: str, others: list[InvalidError], wrong: list[InvalidError
     if len(errors) == 1:
         return errors[0]
     kind = LimitError if not others and all(isinstance(error, LimitError) for error in wrong) else InvalidError
-    faults = [{"detail": error.detail, "way_out": error.way_out} for error in errors]
+    faults = [{"detail": error.detail, "way_out": error.way_out} for error in errors[:_TOLD]]
     return kind(f"{place} cannot be called: {len(errors)} faults; nothing moved.", faults=faults)

@@ -27,6 +27,9 @@ PROBLEM = "application/problem+json"
 _BODY_WITHIN = 30.0
 """Seconds in which a body has to arrive."""
 
+_TOLD = 100
+"""Faults of one request that are told; a body of 300,000 of them is not answered with as many sentences."""
+
 
 class UnderStatusError(Exception):
     """An error of ours that HTTP has a status of its own for."""
@@ -71,7 +74,7 @@ def _problem(error: Exception) -> dict[str, Any]:
 
 def _ours(request: Request, error: Exception) -> Exception:
     if isinstance(error, RequestValidationError):
-        faults = [{"detail": f"{'.'.join(map(str, e['loc']))}: {e['msg']}"} for e in error.errors()]
+        faults = [{"detail": f"{'.'.join(map(str, e['loc']))[:200]}: {e['msg']}"} for e in error.errors()[:_TOLD]]
         return InvalidError(f"{request.method} {request.url.path} does not fit.", faults=faults)
     if not isinstance(error, HTTPException):
         return error

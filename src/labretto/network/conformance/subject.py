@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -36,10 +36,12 @@ class Subject:
 
     Args:
         log: file that gets a line of JSON when a `dose` begins and when it ends; "" for none.
+        pour: called in the middle of a `dose`; the kit that kills does it here.
     """
 
-    def __init__(self, log: str = "") -> None:
+    def __init__(self, log: str = "", pour: Callable[[], None] | None = None) -> None:
         self._log = Path(log) if log else None
+        self._pour = pour
         self._position = 0.0
         self._doses = 0
         self._failures = 0
@@ -87,7 +89,8 @@ class Subject:
         """Pour; `mark` tells one pouring from another in the log."""
         self._doses += 1
         self._note("begin", mark)
-        self._pour(mark)
+        if self._pour is not None:
+            self._pour()
         self._note("end", mark)
         return volume
 
@@ -117,9 +120,6 @@ class Subject:
     def stop(self) -> None:
         """End a `hold`."""
         self._released.set()
-
-    def _pour(self, mark: str) -> None:
-        """Between begin and end; the kit that kills puts something here."""
 
     def _note(self, phase: str, mark: str) -> None:
         if self._log is None:
