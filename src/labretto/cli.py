@@ -1,4 +1,4 @@
-"""The command line: `labretto demo | up | serve | run | records | connect | conformance`.
+"""The command line: `labretto demo | up | serve | run | records | connect | conformance | doctor`.
 
 Commands read arguments and print; everything they do is done by the rooms below. What is imported by a command is
 imported inside it, so that `labretto --help` is quick.
@@ -191,6 +191,17 @@ def conformance(
 
     kept = hold_to_the_contract(url, allow or [], pairs(use or []), pairs(parameter or []), as_json=as_json)
     raise typer.Exit(0 if kept else 1)
+
+
+@app.command()
+def doctor(
+    lab: Annotated[Path | None, typer.Argument(help="The lab's file; none: this machine and its data only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look for everything that could stop a run at night; status 3 if there is a fault. Nothing is moved or started."""
+    from labretto.terminal import diagnose
+
+    raise typer.Exit(0 if diagnose(lab, as_json=as_json) else 3)
 
 
 tokens = typer.Typer(help="Who may ask a lab from elsewhere: make, list and revoke their tokens.", no_args_is_help=True)

@@ -149,12 +149,12 @@ def serve_alone(
 # labretto doctor --------------------------------------------------------------------------------------------------
 
 
-def examine(lab: Path | None, *, as_json: bool) -> bool:
+def diagnose(lab: Path | None, *, as_json: bool) -> bool:
     """See `labretto doctor`; answers whether nothing is at fault."""
-    from labretto.network import doctor
+    from labretto.network.doctor.examine import examine
 
     with console.status("Looking ...") if console.is_terminal and not as_json else contextlib.nullcontext():
-        findings = list(doctor.examine(lab))
+        findings = list(examine(lab))
     if as_json:
         print_json([finding.as_dict() for finding in findings])
     elif console.is_terminal:

@@ -20,7 +20,7 @@ from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import Invocation
 from labretto.instrument.leases import lease_as_dict
-from labretto.instrument.reading import Reading
+from labretto.instrument.reading import Reading, isoformat, now
 
 logger = logging.getLogger(__name__)
 
@@ -240,6 +240,7 @@ def _health(host: Host) -> dict[str, Any]:
         "blocked": host.blocked,
         "ledger": {"birth": host.ledger_birth},
         "process": os.getpid(),
+        "time": isoformat(now()),
     }
 
 
