@@ -20,8 +20,6 @@ import pytest
 from labretto.network.conformance.host import POINTS, Order, Point
 from labretto.network.conformance.killing import (
     Attempt,
-    Command,
-    Nursery,
     Story,
     acts,
     doser,
@@ -30,6 +28,7 @@ from labretto.network.conformance.killing import (
     killed_at_random,
 )
 from labretto.network.conformance.link import breaking
+from labretto.network.conformance.mortal import Command, Nursery
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("LABRETTO_KILLS", "40"))
