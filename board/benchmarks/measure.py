@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 AGENT = "Host: 127.0.0.1\r\nUser-Agent: measure/1.0\r\nAccept: */*\r\n"
 BODY = json.dumps({"name": "x" * 100, "values": [1.5] * 80, "list": [{"a": i, "b": f"text{i}"} for i in range(22)]})
-CORE = ("__init__", "app", "parameters", "port", "request", "response", "server")
+CORE = ("__init__",)  # the whole core, as the library is built: see microfastapi.bundle
 
 
 @dataclass(frozen=True)
@@ -233,14 +233,13 @@ def compiled(sources: dict[str, Path], folder: Path) -> Path:
 
 def libraries(folder: Path) -> tuple[Path, Path]:
     """Ours and Microdot, both compiled."""
-    left_out = {"desktop", "build", "__main__", "simulated", "testing"}
-    ours = {
-        f"microfastapi/{p.stem}": p for p in (HERE.parent / "src/microfastapi").glob("*.py") if p.stem not in left_out
-    }
+    command = [sys.executable, "-m", "microfastapi", "library", str(folder / "ours")]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent / "src")}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     spec = importlib.util.find_spec("microdot")
     home = Path(spec.submodule_search_locations[0])
     theirs = {f"microdot/{name}": home / f"{name}.py" for name in ("__init__", "microdot", "helpers")}
-    return compiled(ours, folder / "ours"), compiled(theirs, folder / "microdot")
+    return folder / "ours", compiled(theirs, folder / "microdot")
 
 
 def size(folder: Path, names: "tuple[str, ...] | None" = None) -> int:

@@ -47,7 +47,7 @@ def test_a_compiled_program_knows_what_its_source_said(interpreter: Any, compile
 
 def test_the_package_list_for_mip_names_every_file_of_a_board() -> None:
     listed = {target for target, _ in json.loads((BOARD / "package.json").read_text())["urls"]}
-    left_out = {"desktop.py", "build.py", "__main__.py", "simulated.py", "testing.py"}
+    left_out = {"desktop.py", "build.py", "bundle.py", "__main__.py", "simulated.py", "testing.py"}
     source = {path.name for path in (BOARD / "src/microfastapi").glob("*.py")} - left_out
     assert listed == {f"microfastapi/{name}" for name in source | {"docs.html.gz"}}
 

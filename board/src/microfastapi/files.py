@@ -4,8 +4,9 @@ compressed.
 
 import os
 
+from .answer import HTTPException
 from .parameters import Parameter
-from .response import HTTPException, Response
+from .response import Response
 
 _BLOCK = 512
 _KINDS = {

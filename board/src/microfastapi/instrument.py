@@ -12,15 +12,18 @@ import asyncio
 import os
 import time
 
+from .answer import HTTPException, encode
 from .clock import born, is_set, isoformat, new_id, now
 from .ledger import Ledger
+from .limits import accept, allows
 from .parameters import Parameter
 from .plain import plain
-from .port import pause, wait
+from .port import wait
 from .request import unquote
-from .response import HTTPException, Response, encode
+from .response import Response
+from .server import WAIT
 from .stream import Events
-from .trouble import misfit, trace
+from .trouble import misfit, problem, trace
 
 _TITLES = {
     "InvalidError": "The request is not valid",
@@ -230,7 +233,7 @@ class Instrument:
             where = "%s/actions/%s/%s" % (self.prefix, action, identity)
             return Response(encode(entry), 202, {"Location": where}, "application/json")
         if entry is self.running:
-            request.connection.waits()
+            request.connection.enter(WAIT)
             await self.ended.wait()
         return _outcome(entry)
 
@@ -280,12 +283,12 @@ class Instrument:
             state = "cancelled"
         except Exception as fault:
             self.app.report(fault)
-            error = _problem("DriverError", 502, repr(fault), traceback=trace(fault)).problem()
+            error = problem(_problem("DriverError", 502, repr(fault), traceback=trace(fault)))
         if state == "cancelled":
             result = None
-            error = _problem(
-                "CancelledError", 409, "%s was ended by %s." % (action.name, self.asked or "the board")
-            ).problem()
+            error = problem(
+                _problem("CancelledError", 409, "%s was ended by %s." % (action.name, self.asked or "the board"))
+            )
         entry.update({"state": state, "result": result, "error": error, "ended": now()})
         while True:
             try:
@@ -347,7 +350,7 @@ class Instrument:
                     columns.setdefault(name, []).append(row[name])
                 self.events.tell("stream", {"invocation": entry["id"], "row": number, "columns": row})
                 number += 1
-                await pause()
+                await wait(0)
         finally:
             generator.close()
         return columns
@@ -528,8 +531,8 @@ def _check(wanted: dict, given: dict, place: str) -> "tuple[dict, list]":
             continue
         value = given[name]
         try:
-            value = values[name] = parameter.accept(value)
-            if parameter.allows(value):
+            value = values[name] = accept(parameter, value)
+            if allows(parameter, value):
                 continue
             unit = " " + parameter.unit if parameter.unit else ""
             wrong = misfit(parameter, value)[1] + unit

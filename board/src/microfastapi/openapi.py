@@ -37,7 +37,7 @@ def _pieces(app):
         for other in app.all:
             if other.path == route.path and not other.hidden:
                 method = other.method.decode().lower()
-                yield "%s%s: %s" % (comma, json.dumps(method), json.dumps(operation(other, app.guards(other))))
+                yield "%s%s: %s" % (comma, json.dumps(method), json.dumps(operation(other)))
                 comma = ", "
         yield "}"
         between = ", "
@@ -47,7 +47,7 @@ def _pieces(app):
     yield "}"
 
 
-def operation(route, guarded: bool) -> dict:
+def operation(route) -> dict:
     """One method of one path."""
     answer = {
         "summary": route.summary or getattr(route.handler, "__name__", route.path),
@@ -62,7 +62,7 @@ def operation(route, guarded: bool) -> dict:
         answer["requestBody"] = {"required": True, "content": {"application/json": {"schema": _body(fields, whole)}}}
     if route.parameters:
         answer["responses"]["422"] = {"description": "A parameter does not fit"}
-    if guarded:
+    if route.guarded:
         answer["security"] = [{"token": []}]
     return answer
 

@@ -55,80 +55,6 @@ class Parameter:
         if where:
             self.where = where
 
-    def settle(self) -> None:
-        """Takes the type from the default where none was written: text where there is none either."""
-        if self.kind is None:
-            self.kind = str if self.default is ... or self.default is None else type(self.default)
-        self.key = self.name.encode()
-        self.plain = self.limits == (None, None, None, None) and not self.choices
-
-    def take(self, text: str):
-        """The value a text from a path or a query stands for; ValueError where it is none."""
-        kind = self.kind
-        if kind is int:
-            if "_" in text:
-                raise ValueError
-            return int(text)
-        if kind is float:
-            value = float(text)
-            if value - value != 0:
-                raise ValueError  # neither nan nor infinity is a quantity
-            return value
-        if kind is bool:
-            text = text.lower()
-            if text in ("1", "true", "yes", "on"):
-                return True
-            if text in ("0", "false", "no", "off"):
-                return False
-            raise ValueError
-        return text
-
-    def accept(self, value):
-        """A value that came as JSON, as the type wanted; ValueError where it does not fit."""
-        kind = self.kind
-        if kind is None or type(value) is kind or (value is None and self.default is None):
-            return value
-        if isinstance(value, str) and kind in (int, float, bool):
-            return self.take(value)
-        if kind is float and type(value) is int:
-            return float(value)
-        if kind is int and isinstance(value, float) and value == int(value):
-            return int(value)
-        raise ValueError
-
-    def allows(self, value) -> bool:
-        """Whether a value of the right type is within the limits and among the choices."""
-        if value is None:
-            return True
-        ge, gt, le, lt = self.limits
-        return not (
-            (ge is not None and value < ge)
-            or (gt is not None and value <= gt)
-            or (le is not None and value > le)
-            or (lt is not None and value >= lt)
-            or (self.choices and value not in self.choices)
-        )
-
-
-def Query(kind=..., default=..., **facts):  # noqa: N802  FastAPI's spelling
-    """A parameter of the query string."""
-    return Parameter(kind, default, where="query", **facts)
-
-
-def Path(kind=..., default=..., **facts):  # noqa: N802
-    """A parameter of the path."""
-    return Parameter(kind, default, where="path", **facts)
-
-
-def Body(kind=..., default=..., **facts):  # noqa: N802
-    """A field of the JSON body; of kind dict, list or bytes: the whole body."""
-    return Parameter(kind, default, where="body", **facts)
-
-
-def Quantity(unit: str, kind=float, **facts):  # noqa: N802  written as a type: `volume: Quantity("mL", ge=0, le=10)`
-    """A number with a unit."""
-    return Parameter(kind, unit=unit, **facts)
-
 
 def gather(parameters: list, request) -> dict:
     """The values for a handler by name.
@@ -156,13 +82,21 @@ def gather(parameters: list, request) -> dict:
             values[name] = parameter.default
             fits = parameter.default is not ...
         else:
+            kind = parameter.kind
             try:
-                if where != "query" and where != "path":
-                    found = parameter.accept(value)
-                else:
-                    found = value if parameter.kind is str else parameter.take(value)
-                values[name] = found
-                fits = parameter.plain or parameter.allows(found)
+                if type(value) is not kind:  # a text is one already
+                    if kind is int and where != "body" and value.isdigit():
+                        value = int(value)
+                    else:
+                        from .limits import accept, take
+
+                        value = (take if where in ("path", "query") else accept)(parameter, value)
+                values[name] = value
+                fits = parameter.plain
+                if not fits:
+                    from .limits import allows
+
+                    fits = allows(parameter, value)
             except (ValueError, OverflowError):
                 fits = False
         if not fits:

@@ -36,13 +36,9 @@ if MICROPYTHON:
         core._io_queue.queue_write(sock)
         return _PAUSE
 
-    def pause():
-        return core.sleep_ms(0)
-
     spawn = core.create_task
 
-    def wait(milliseconds: int):
-        return core.sleep_ms(milliseconds)
+    wait = core.sleep_ms
 
     def listen(host: str, port: int, backlog: int):
         sock = socket.socket()
@@ -59,7 +55,6 @@ else:
         const,
         coroutine,
         listen,
-        pause,
         readable,
         spawn,
         wait,

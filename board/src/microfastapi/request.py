@@ -3,8 +3,8 @@
 The bytes of the head are kept as they came; a header is looked up when somebody asks for it.
 """
 
+from .answer import HTTPException
 from .parameters import read_json
-from .response import HTTPException
 
 
 class Request:
@@ -13,8 +13,8 @@ class Request:
     body = b""
     parts = None  # of the path, by name
     left = 0  # bytes of the body that a handler which reads it itself has not read
-    coded = False  # the query has a percent sign or a plus
-    _query = _fields = None
+    coded = heads = False  # the query has a percent sign or a plus
+    values = _fields = None  # of the query, by name; of the body
 
     def __init__(self, connection, head: bytes, lower: bytes, line: bytes):
         self.connection = connection
@@ -27,30 +27,25 @@ class Request:
         else:
             self.raw_query = b""
         self.key = line  # b"GET /path"
+        self.heads = line[:5] == b"HEAD "
         at = line.find(b" /")
         if at < 1 or b" " in line[:at]:
             raise HTTPException(400, "the target of a request is a path that begins with /")
 
-    @property
-    def method(self) -> bytes:
-        return self.key.split(b" ", 1)[0]
+    def __getattr__(self, name: str):
+        """`method`, `path`, `query`, `headers`, `json`: see `asked`."""
+        from .asked import Asked
 
-    @property
-    def raw_path(self) -> bytes:
-        return self.key.split(b" ", 1)[1]
-
-    @property
-    def path(self) -> str:
-        return unquote(self.raw_path)
+        return getattr(Asked(self), name)
 
     def value(self, name: bytes):
         """The last value of a name in the query string, as text; `...` where there is none.
 
         Names are compared as bytes: making a text costs this interpreter more than all the rest.
         """
-        values = self._query
+        values = self.values
         if values is None:
-            values = self._query = {}
+            values = self.values = {}
             text = self.raw_query
             if text:
                 self.coded = b"%" in text or b"+" in text
@@ -67,12 +62,6 @@ class Request:
         except ValueError:
             return unquote(value)  # which says what is wrong with it
 
-    @property
-    def query(self) -> dict:
-        """The query string by name; of a name that comes twice, the last value."""
-        self.value(b"")
-        return {unquote(word): self.value(word) for word in self._query if word}
-
     def header(self, name: str, default=None):
         """A header's value as text, whatever the case of its name."""
         at = self.lower.find(b"\n" + name.lower().encode() + b":")
@@ -80,17 +69,6 @@ class Request:
             return default
         at += len(name) + 2
         return self.head[at : self.head.find(b"\r", at)].decode().strip()
-
-    @property
-    def headers(self) -> dict:
-        """All headers, names in lower case."""
-        from .trouble import headers
-
-        return headers(self.head)
-
-    def json(self):
-        """The body, read as JSON; 422 where it is none."""
-        return read_json(self.body)
 
     def fields(self) -> dict:
         """The fields of a JSON object in the body; no body is an empty object."""

@@ -1,13 +1,11 @@
-"""What goes back to a client: results as JSON, `Response` for everything else, `HTTPException` for a refusal.
+"""Answers that are not simply JSON with status 200: `Response`, tuples with a status, bodies made while they are sent.
 
-Sending is done in `server`; the words of a refusal are in `trouble`, files and event streams in `files` and `stream`.
+Loaded with the first of them. The words of a refusal are in `trouble`, files and event streams in `files` and `stream`.
 """
 
-import json
-
-from .port import NOT_FINITE
-
-_NAN, _INF = NOT_FINITE
+from .answer import encode
+from .port import coroutine, wait
+from .server import STREAM
 
 
 class Response:
@@ -45,44 +43,16 @@ class Response:
             lines.append("Connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
-
-class HTTPException(Exception):  # noqa: N818  FastAPI's spelling
-    """A refusal, to be raised by a handler; answered as problem details (RFC 9457), which FastAPI's clients read
-    too.
-    """
-
-    def __init__(self, status_code: int, detail="", headers: "dict | None" = None, **fields):
-        super().__init__(detail)
-        self.status = status_code
-        self.detail = detail
-        self.headers = headers
-        self.fields = fields
-
-    def problem(self) -> dict:
-        from .trouble import problem
-
-        return problem(self)
-
-    def response(self) -> Response:
-        from .trouble import response
-
-        return response(self)
-
-
-def encode(value) -> bytes:
-    """JSON, as UTF-8. What JSON has no word for (NaN, infinity) becomes null; arrays become lists, bytes base64."""
-    if type(value) is bytes:
-        return value
-    try:
-        text = json.dumps(value)
-        # MicroPython writes `nan`, `<object>` and `array(...)` without complaint; a text like that is looked at.
-        if not (_NAN in text or _INF in text or "<" in text or "(" in text):
-            return text.encode()
-    except TypeError:
-        pass
-    from .plain import plain
-
-    return json.dumps(plain(value)).encode()
+    @coroutine
+    def reply(self, connection, keep: bool, no_body: bool):
+        """Sends head and body."""
+        yield from connection.send(self.head(keep))
+        if no_body or self.status in (204, 304):
+            return
+        if isinstance(self.body, (bytes, bytearray)):
+            yield from connection.send(self.body)
+        else:
+            yield from pour(connection, self, keep and self.length is None)
 
 
 def respond(result) -> Response:
@@ -102,3 +72,35 @@ def respond(result) -> Response:
             return result
     kind = "application/octet-stream" if type(result) is bytes else "application/json"
     return Response(encode(result), status, headers, kind)
+
+
+@coroutine
+def pour(connection, response, chunked: bool):
+    """Sends it all; a body that breaks off ends the connection, which is how the client is told."""
+
+    @coroutine
+    def send(data):
+        if isinstance(data, str):
+            data = data.encode()
+        if data:
+            yield from connection.send(b"%x\r\n%s\r\n" % (len(data), data) if chunked else data)
+
+    body = response.body
+    connection.enter(STREAM)
+    try:
+        if callable(body):
+            yield from body(send)
+        else:
+            for piece in body:
+                yield from send(piece)
+                yield from wait(0)
+        if chunked:
+            yield from connection.send(b"0\r\n\r\n")
+    except OSError:
+        raise
+    except Exception as error:
+        connection.app.report(error)
+        raise OSError
+    finally:
+        if hasattr(body, "close"):
+            body.close()

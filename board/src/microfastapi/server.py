@@ -11,24 +11,22 @@ A phase says what a connection waits for. `App.beat` counts; a connection that s
 
 import gc
 
-from .port import COROUTINE, const, coroutine, pause, readable, writable
+from .answer import HTTPException, encode
+from .port import COROUTINE, const, coroutine, readable, wait, writable
 from .request import Request
-from .response import HTTPException, Response, encode, respond
 
 _IDLE = const(0)  # kept open, nothing asked
 _HEAD = const(1)
-_BODY = const(2)
+BODY = 2
 _SEND = const(3)  # the client reads slowly
-_STREAM = const(4)
-_WAIT = const(5)  # for the end of an action, which goes on without the connection
-_HANDLE = const(6)  # in a handler; never closed by us
+STREAM = 4
+WAIT = 5  # for the end of an action, which goes on without the connection
+HANDLE = 6  # in a handler; never closed by us
 _EAGAIN = const(11)
 _LARGE = const(600)
 
 LIMITS = (15, 5, 10, 10, 0, 0, 0)  # beats a connection may stay in each phase; 0 = as long as it likes
-_KEPT = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-_LAST = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+_HEAD_OF_JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n"
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -62,7 +60,7 @@ class Connection:
                     if have == len(buffer):
                         from .trouble import refuse
 
-                        yield from refuse(self, HTTPException(431, "the head is longer than %d bytes" % have))
+                        yield from refuse(self, HTTPException(431))
                         return
                     count = sock.readinto(view[have:] if have else buffer)
                     if count is None:
@@ -73,23 +71,24 @@ class Connection:
                     have += count
                     end = buffer.find(b"\r\n\r\n", 0, have)
                     if end < 0 and self.phase == _IDLE:
-                        self.phase = _HEAD
-                        self.since = app.beat
+                        self.enter(_HEAD)
                 used = end + 4
                 keep = True
-                request = response = None
+                request = answer = None  # an answer that is not simply JSON with status 200
                 left = 0  # bytes of a body that nobody has read
-                self.phase = _HANDLE
+                self.phase = HANDLE
                 try:
                     head = bytes(view[: end + 2])
                     lower = head.lower()
-                    stop = head.find(b" HTTP/1.1\r\n")
-                    if stop < 0:
-                        stop = head.find(b" HTTP/1.0\r\n")
-                        if stop < 0:
-                            raise HTTPException(400, "not a request of HTTP/1.1")
+                    stop = head.find(b" HTTP/1.")
+                    if stop < 0 or head[stop + 9] != 13:
+                        raise HTTPException(400, "not a request of HTTP/1.1")
+                    keep = head[stop + 8] != 48
+                    if b"\nconnection: close\r" in lower:
                         keep = False
-                    if b"\nconnection:" in lower and b"\nconnection: keep-alive\r" not in lower:
+                    elif b"\nconnection:" in lower and b"\nconnection: keep-alive\r" not in lower:
+                        from .trouble import keeps
+
                         keep = keeps(lower, keep)
                     line = head[:stop]
                     route = app.table.get(line)
@@ -99,41 +98,37 @@ class Connection:
                     else:
                         request = Request(self, head, lower, line)
                         if bodied:
-                            left = body_length(lower)
+                            at = lower.find(b"\ncontent-length:")
+                            length = lower[at + 16 : lower.find(b"\r", at)].strip()
+                            if not length.isdigit() or b"\ntransfer-encoding:" in lower:
+                                raise HTTPException(411 if b"\ntransfer-encoding:" in lower else 400)
+                            left = int(length)
                         route = app.find(request)
+                        begun = view[used : min(have, used + left)]
+                        used += len(begun)
                         if route.raw:
-                            request.body = bytes(view[used : min(have, used + left)])
-                            request.left = left - len(request.body)
-                            used += len(request.body)
+                            request.body = bytes(begun)
+                            request.left = left - len(begun)
                         elif left:
                             if left > app.body_limit:
-                                raise HTTPException(413, "a body may have %d bytes here" % app.body_limit)
-                            if used + left <= have:
-                                request.body = bytes(view[used : used + left])
-                                used += left
-                            else:
-                                request.body = yield from self.body(request, left, view[used:have])
-                                used = have
-                            self.phase = _HANDLE
+                                raise HTTPException(413)
+                            request.body = (
+                                bytes(begun) if len(begun) == left else (yield from self.body(request, left, begun))
+                            )
+                            self.phase = HANDLE
                             left = 0
                         result = route.call(request)
-                    kind = type(result)
-                    if kind is COROUTINE:
+                    if type(result) is COROUTINE:
                         result = yield from result
-                        kind = type(result)
-                    if (
-                        kind is Response
-                        or kind is tuple
-                        or kind is bytes
-                        or (request and request.key[0] == 72 and request.key[:5] == b"HEAD ")
-                    ):
-                        response = respond(result)
+                    kind = type(result)
+                    if kind is tuple or kind is bytes or hasattr(result, "reply") or (request and request.heads):
+                        from .response import respond
+
+                        answer = respond(result)
                     else:
                         result = encode(result)
                     if route.raw:
                         left = request.left
-                except HTTPException as error:
-                    response = error.response()
                 except GoneError:
                     return
                 except MemoryError:
@@ -143,45 +138,36 @@ class Connection:
                     yield from self.send(FULL)
                     return
                 except Exception as error:
-                    app.report(error)
-                    response = HTTPException(500, "the handler failed; the board's log says how").response()
+                    from .trouble import response
+
+                    if not isinstance(error, HTTPException):
+                        app.report(error)
+                        error = HTTPException(500)
+                    answer = response(error)
                 if left:
                     keep = False
-                if response:
-                    yield from self.reply(
-                        response, keep, request and request.key[0] == 72 and request.key[:5] == b"HEAD "
-                    )
+                if answer:
+                    yield from answer.reply(self, keep, request and request.heads)
                 else:
-                    rest = b""
+                    head = _HEAD_OF_JSON % (b"" if keep else b"Connection: close\r\n", len(result))
                     if len(result) > _LARGE:  # a copy of it behind the head would be one too many
-                        rest = result
-                        result = b""
-                    result = (_KEPT if keep else _LAST) % (len(result) or len(rest), result)
-                    try:
-                        sent = sock.send(result)
-                    except OSError as error:
-                        if error.errno != _EAGAIN:
-                            return
-                        sent = 0
-                    if sent != len(result):
-                        yield from self.send(memoryview(result)[sent:])
-                    if rest:
-                        yield from self.send(rest)
+                        yield from self.send(head)
+                    else:
+                        result = head + result
+                    yield from self.send(result)
                 if not keep:
                     if left:
                         from .trouble import drain
 
                         yield from drain(self)
                     return
-                head = lower = line = result = rest = request = response = (
-                    None  # an idle connection holds its buffer only
-                )
-                self.phase = _IDLE
-                self.since = app.beat
+                # an idle connection holds its buffer only
+                head = lower = line = result = request = answer = begun = None
+                self.enter(_IDLE)
                 have -= used
                 if have:  # the next request came with this one; others have their turn first
                     view[:have] = bytes(view[used : used + have])
-                    yield from pause()
+                    yield from wait(0)
                 else:
                     yield from readable(sock)
         except MemoryError:
@@ -190,6 +176,11 @@ class Connection:
             pass  # the client is gone; what it asked for has been done or not, and its next question will say
         finally:
             self.close()
+
+    def enter(self, phase: int) -> None:
+        """Says what the connection waits for from now on."""
+        self.phase = phase
+        self.since = self.app.beat
 
     def close(self) -> None:
         """Lets go of the socket and gives the buffer back; a second call does nothing."""
@@ -212,30 +203,13 @@ class Connection:
         self.task.cancel()
         self.close()
 
-    def busy(self) -> bool:
-        """Whether a handler is at work that nobody may interrupt."""
-        return self.phase == _HANDLE
-
     def check(self, beat: int) -> None:
         """Closes a connection that has been in its phase for too long."""
         limit = self.app.limits[self.phase]
         if limit and beat - self.since > limit:
-            self.dismiss(_LATE if self.phase in (_HEAD, _BODY) else b"")
+            from .trouble import LATE
 
-    def waits(self) -> None:
-        """Says that this connection waits for an action and may be closed when a newcomer needs its place."""
-        self.phase = _WAIT
-        self.since = self.app.beat
-
-    def streams(self) -> None:
-        """Says that an answer of unknown length is on its way."""
-        self.phase = _STREAM
-        self.since = self.app.beat
-
-    def drains(self) -> None:
-        """Says that only the rest of a refused request is read."""
-        self.phase = _BODY
-        self.since = self.app.beat
+            self.dismiss(LATE if self.phase in (_HEAD, BODY) else b"")
 
     @coroutine
     def read(self, view):
@@ -247,17 +221,15 @@ class Connection:
             if count is not None:
                 raise GoneError
             phase = self.phase
-            if phase == _HANDLE:  # a handler that reads its body itself has a new deadline for each piece
-                self.phase = _BODY
-                self.since = self.app.beat
+            if phase == HANDLE:  # a handler that reads its body itself has a new deadline for each piece
+                self.enter(BODY)
             yield from readable(self.sock)
             self.phase = phase
 
     @coroutine
     def body(self, request, length: int, begun):
         """A body whose first bytes came with the head and whose others are still to come."""
-        self.phase = _BODY
-        self.since = self.app.beat
+        self.enter(BODY)
         body = bytearray(length)
         have = len(begun)
         body[:have] = begun
@@ -283,39 +255,6 @@ class Connection:
                 done += count
                 continue
             phase = self.phase
-            self.phase = _SEND
-            self.since = self.app.beat
+            self.enter(_SEND)
             yield from writable(self.sock)
             self.phase = phase
-
-    @coroutine
-    def reply(self, response, keep: bool, no_body: bool):
-        yield from self.send(response.head(keep))
-        if no_body or response.status in (204, 304):
-            return
-        if isinstance(response.body, (bytes, bytearray)):
-            yield from self.send(response.body)
-        else:
-            from .pour import pour
-
-            yield from pour(self, response, keep and response.length is None)
-
-
-def keeps(lower: bytes, keep: bool) -> bool:
-    """Whether the header Connection leaves the connection open."""
-    at = lower.find(b"\nconnection:")
-    value = lower[at + 12 : lower.find(b"\r", at)]
-    return b"keep-alive" in value or (keep and b"close" not in value)
-
-
-def body_length(lower: bytes) -> int:
-    """Bytes in the body; 411 or 400 where the head does not say it plainly."""
-    if b"\ntransfer-encoding:" in lower:
-        raise HTTPException(411, "send a Content-Length; a chunked body is not read here")
-    at = lower.find(b"\ncontent-length:")
-    if at < 0:
-        return 0
-    text = lower[at + 16 : lower.find(b"\r", at)].strip()
-    if not text.isdigit():
-        raise HTTPException(400, "Content-Length is a number of bytes")
-    return int(text)

@@ -10,7 +10,7 @@ which knows names and defaults. A type nobody could tell is taken from the defau
 import json
 import sys
 
-from .parameters import Body, Parameter, Path, Quantity, Query
+from .parameters import Parameter
 from .port import MICROPYTHON
 
 _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "dict": dict, "list": list, "bytes": bytes}
@@ -32,16 +32,18 @@ class Signature:
 def prepare(app) -> None:
     """Learns the parameters of all handlers and fills the tables of an application."""
     if app.docs:
-        app.add("GET", "/openapi.json", app.openapi, hidden=True)
-        app.add("GET", "/docs", app.page, hidden=True)
+        app.add("GET", "/openapi.json", lambda: _document(app), hidden=True)
+        app.add("GET", "/docs", _page, hidden=True)
     for preparation in app.preparations:
         preparation()
     for route in app.all:
         if route.parameters is None:
             learn(route)
         for parameter in route.parameters:
-            parameter.settle()
-        route.needs = bool(route.parameters or route.raw or route.status_code != 200 or app.guards(route))
+            settle(parameter)
+        guarded = app.guard_reads or route.guarded or route.method != b"GET"
+        route.guarded = bool(app.token and guarded)
+        route.needs = bool(route.parameters or route.raw or route.status_code != 200 or route.guarded)
         if "{" in route.path:
             fixed, _, rest = route.path.partition("{")
             words = [_segment(part) for part in ("{" + rest).split("/")]
@@ -49,6 +51,26 @@ def prepare(app) -> None:
             app.patterns.append((route.method + b" " + fixed.encode(), name, words, route))
         else:
             app.table.setdefault(route.method + b" " + route.path.encode(), route)
+
+
+def _document(app):
+    from .openapi import document
+
+    return document(app)
+
+
+def _page():
+    from .openapi import page
+
+    return page()
+
+
+def settle(parameter) -> None:
+    """Takes the type from the default where none was written: text where there is none either."""
+    if parameter.kind is None:
+        parameter.kind = str if parameter.default is ... or parameter.default is None else type(parameter.default)
+    parameter.key = parameter.name.encode()
+    parameter.plain = parameter.limits == (None, None, None, None) and not parameter.choices
 
 
 def _segment(part: str):
@@ -134,7 +156,7 @@ def _override(parameter: Parameter, said) -> None:
 
 def _place(parameter: Parameter, route) -> None:
     """Where the value comes from: the path if that has its name; an object or list is the body; else the query."""
-    parameter.settle()
+    settle(parameter)
     if parameter.name == "request":
         parameter.where = "request"
     elif "{" + parameter.name + "}" in route.path or "{" + parameter.name + ":" in route.path:
@@ -326,6 +348,8 @@ def _worth(text: str, module):
     text = text.split(" | ")[0].strip("'\"")
     if text[:9] == "Optional[":
         text = text[9:-1]
+    from .limits import Body, Path, Quantity, Query
+
     names = {"Annotated": _Annotated(), "Unit": _unit, "Interval": _interval, "Rows": _rows}
     names.update({"Body": Body, "Parameter": Parameter, "Path": Path, "Quantity": Quantity, "Query": Query})
     for name in dir(module):

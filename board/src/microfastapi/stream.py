@@ -13,8 +13,9 @@ A listener that reads too slowly loses the oldest events, never the board's memo
 import json
 import struct
 
+from .answer import encode
 from .port import wait
-from .response import Response, encode
+from .response import Response
 
 _TURN = 50  # milliseconds between two looks; looking needs no lock between loop and thread
 _QUIET = 15000  # milliseconds after which a comment shows both sides that the line is up

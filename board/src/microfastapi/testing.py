@@ -84,8 +84,8 @@ class Reply:
     """What came back."""
 
     def __init__(self, pieces: list):
-        head, _, pieces[0] = pieces[0].partition(b"\r\n\r\n")  # a head is sent in one piece
-        self.content = b"".join(pieces)
+        head, _, begun = pieces.pop(0).partition(b"\r\n\r\n")  # a head is sent in one piece
+        self.content = begun + (pieces[0] if len(pieces) == 1 else b"".join(pieces))
         lines = head.decode().split("\r\n")
         self.status_code = int(lines[0].split(" ")[1])
         self.headers = {}

@@ -4,8 +4,10 @@ time.
 
 import sys
 
+from .answer import HTTPException, encode
+from .limits import accept, take
 from .port import MICROPYTHON, coroutine
-from .response import HTTPException, Response, encode
+from .response import Response
 
 _METHODS = (b"GET", b"POST", b"PUT", b"PATCH", b"DELETE")
 _REASONS = {
@@ -22,13 +24,25 @@ _REASONS = {
     500: "Internal Server Error",
     501: "Not Implemented",
 }
+_DETAILS = {  # of refusals that the core says by their number only
+    411: "send a Content-Length; a chunked body is not read here",
+    413: "the body is longer than this board takes",
+    431: "the head is longer than this board takes",
+    500: "the handler failed; the board's log says how",
+}
+LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _DRAIN = 65536  # bytes of a refused request that are read before the connection is closed
 
 
 def problem(error: HTTPException) -> dict:
     """A refusal as problem details (RFC 9457); of a 422, `detail` is FastAPI's list of faults."""
     title = _REASONS.get(error.status, "Error")
-    answer = {"type": "about:blank", "title": title, "status": error.status, "detail": error.detail or title}
+    answer = {
+        "type": "about:blank",
+        "title": title,
+        "status": error.status,
+        "detail": error.detail or _DETAILS.get(error.status, title),
+    }
     answer.update(error.fields)
     return answer
 
@@ -41,11 +55,25 @@ def response(error: HTTPException) -> Response:
 
 def no_route(app, request) -> HTTPException:
     """405 with what is allowed, else 404."""
-    path = b" " + request.raw_path
+    path = request.key[request.key.find(b" ") :]
     allowed = [method for method in _METHODS if method + path in app.table or app.match(method + path, request)]
     if allowed:
         return HTTPException(405, headers={"Allow": b", ".join(allowed).decode()})
     return HTTPException(404, "nothing is at this path; /docs lists what there is" if app.docs else "")
+
+
+def make_room(app) -> bool:
+    """Ends the connection that has been idle for longest; False where all of them are in a handler."""
+    from .server import HANDLE
+
+    idlest = app.connections[0]
+    for connection in app.connections:
+        if (connection.phase, connection.since) < (idlest.phase, idlest.since):
+            idlest = connection
+    if idlest.phase == HANDLE:  # nobody may interrupt a handler
+        return False
+    idlest.dismiss()
+    return True
 
 
 def authorise(app, request) -> None:
@@ -80,6 +108,7 @@ def trace(error: BaseException) -> str:
 
 def report(app, error: BaseException) -> None:
     """Keeps the last faults for people; the loop goes on."""
+    app.errors += 1
     text = trace(error)[-400:]
     app.log.append(text)
     if len(app.log) > 8:
@@ -98,9 +127,9 @@ def refuse(connection, error: HTTPException):
 @coroutine
 def drain(connection):
     """Reads and forgets what a refused client still sends: closing on unread bytes would destroy our answer."""
-    from .server import GoneError
+    from .server import BODY, GoneError
 
-    connection.drains()
+    connection.enter(BODY)
     count = 0
     try:
         while count < _DRAIN:
@@ -122,7 +151,7 @@ def faults(misfits: list) -> HTTPException:
 def misfit(parameter, value) -> "tuple[str, str]":
     """Type and message of what is wrong with a value."""
     try:
-        value = parameter.take(value) if parameter.where in ("path", "query") else parameter.accept(value)
+        value = (take if parameter.where in ("path", "query") else accept)(parameter, value)
     except (ValueError, TypeError, OverflowError):
         return _wrong_type(parameter.kind)
     if parameter.choices and value not in parameter.choices:
@@ -146,14 +175,11 @@ def _wrong_type(kind) -> "tuple[str, str]":
     return "int_parsing" if kind is int else word + "_parsing", "Input should be a valid " + word
 
 
-def headers(head: bytes) -> dict:
-    """All headers of a request, names in lower case."""
-    answer = {}
-    for line in head.decode().split("\r\n")[1:]:
-        name, colon, value = line.partition(":")
-        if colon:
-            answer[name.lower()] = value.strip()
-    return answer
+def keeps(lower: bytes, keep: bool) -> bool:
+    """Whether the header Connection, if it says more than one plain word, leaves the connection open."""
+    at = lower.find(b"\nconnection:")
+    value = lower[at + 12 : lower.find(b"\r", at)]
+    return b"keep-alive" in value or (keep and b"close" not in value)
 
 
 def no_object(fields) -> HTTPException:

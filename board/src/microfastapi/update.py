@@ -6,10 +6,10 @@ nothing.
 
 import os
 
+from .answer import HTTPException
 from .files import File
 from .parameters import Parameter
 from .port import spawn, wait
-from .response import HTTPException
 
 
 def accept(app, folder: str) -> None:
