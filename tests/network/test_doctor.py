@@ -579,6 +579,13 @@ def test_what_killed_processes_left_is_noted(make_lab: MakeLab) -> None:
     ]
 
 
+def test_an_instrument_that_is_down_while_its_hub_runs_is_a_fault(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.host_folder("furnace").mkdir(parents=True)
+    with hold(lab.hub_lock):
+        assert the_fault(check_lives(lab)) == "furnace.host: furnace is not served although the hub runs."
+
+
 def test_hosts_that_serve_something_else_than_lab_toml_says_are_noted(make_lab: MakeLab) -> None:
     lab = make_lab()
     now = order_in_lab(lab, "furnace").fingerprint

@@ -36,7 +36,10 @@ def _check_host(lab: Lab, folder: Path, *, with_hub: bool) -> Iterator[Finding]:
     name, host = folder.name, read_host(folder)
     subject = f"{name}.host"
     if not held(folder / "lock"):
-        if (folder / "host.json").exists():
+        if with_hub and name in lab.instruments and lab.instruments[name].driver:
+            way_out = f"Read {folder / 'log.txt'}, mend it, and start it again from the page."
+            yield fault(subject, f"{name} is not served although the hub runs.", way_out)
+        elif (folder / "host.json").exists():
             yield note(subject, f"The last host of {name} was killed.", "Look at its instrument before the night.")
         return
     pid = host.pid if host else holder(folder / "lock")
