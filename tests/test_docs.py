@@ -135,11 +135,22 @@ def test_the_requests_of_an_instrument_are_in_the_reference() -> None:
     assert {re.sub(r"\{[^}]*\}", "{}", request) for request in general} <= instrument
 
 
-def test_the_links_of_the_reference_lead_somewhere() -> None:
+def test_the_links_of_the_documentation_lead_somewhere() -> None:
+    documentation = REFERENCE.parent
     links = [
         (file, link)
-        for file in REFERENCE.glob("*.md")
+        for file in (documentation.parent / "README.md", *documentation.rglob("*.md"))
         for link in re.findall(r"\]\(([\w./-]+)\)", file.read_text("utf-8"))
     ]
 
     assert [link for file, link in links if not (file.parent / link).exists()] == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    documentation = REFERENCE.parent
+    indexes = {file.parent: file.read_text("utf-8") for file in documentation.rglob("README.md")}
+    linked = {
+        (folder / link).resolve() for folder, text in indexes.items() for link in re.findall(r"\]\(([^)]+)\)", text)
+    }
+
+    assert set(documentation.rglob("*.md")) - linked - {documentation / "README.md"} == set()
