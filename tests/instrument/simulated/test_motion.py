@@ -1,8 +1,7 @@
 """A motion is a function of time, checked against the laws of uniform acceleration."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from labretto.instrument.simulated.motion import Motion, distance_covered, travel_time
 
