@@ -63,6 +63,7 @@ class Nursery:
         pipe = asyncio.subprocess.PIPE
         words = (sys.executable, "-m", "labretto.network.conformance.host")
         self._process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)
+        self._born: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read())
         return self
 
@@ -72,12 +73,13 @@ class Nursery:
         self._process.stdin.close()  # it ends with its input
         await self._process.wait()
         await self._reading
+        self._born.exception()  # nobody may be waiting for it
 
     async def start(self, point: Point | None = None) -> None:
         """Fork a host."""
         assert self._process.stdin is not None
         self._dead.clear()
-        self._born: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._born = asyncio.get_running_loop().create_future()
         order = asdict(self._order) | {"point": point}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._child = await self._born
@@ -102,6 +104,8 @@ class Nursery:
                 case [b"dead"]:
                     self._dead.set()
         self._dead.set()
+        if not self._born.done():
+            self._born.set_exception(ChildProcessError("the nursery is dead; what it said is on standard error"))
 
 
 class Command:
