@@ -52,6 +52,11 @@ def test_the_package_list_for_mip_names_every_file_of_a_board() -> None:
     assert listed == {f"microfastapi/{name}" for name in source | {"docs.html.gz"}}
 
 
+def test_the_core_of_a_built_library_stays_below_8_kb(compiled: Path) -> None:
+    """What every board pays for, whatever its program uses."""
+    assert (compiled / "microfastapi/__init__.mpy").stat().st_size <= 8000
+
+
 def test_the_page_that_is_sent_is_the_page_that_is_written() -> None:
     import gzip
 
