@@ -76,6 +76,10 @@ class Index(AbstractContextManager["Index"]):
         row = _row(manifest)
         return self._database.transact(lambda connection: _store(connection, row))
 
+    def say(self, run: str, state: str) -> Future[int]:
+        """Change what is said of a record's state while its run goes on."""
+        return self._database.write("UPDATE records SET state = ? WHERE id = ?", (state, run))
+
     def search(
         self,
         text: str | None = None,

@@ -39,6 +39,9 @@ from labretto.orchestrator.worker import RETRY_WRITING_AFTER, AbortedError, Inst
 
 logger = logging.getLogger(__name__)
 
+_OPEN = ("running", "waiting", "paused")
+"""Words of runs that have begun and are not over."""
+
 
 class LabInstruments(Instruments, Protocol):
     """The instruments of a lab, with what checking an experiment needs."""
@@ -100,7 +103,7 @@ class Orchestrator:
         await self.journal.own()
         self._halted = self.journal.noted("halt")
         self._start(self._finish_records(self._unfinished_records()))
-        for row in self.journal.rows(("running", "waiting", "paused"), limit=None):
+        for row in self.journal.rows(_OPEN, limit=None):
             self._begin(row.id, Turn(self._one))
         await asyncio.sleep(0)  # each has read its journal now, and can be answered, paused, aborted
         self._start(self._dispatch())
@@ -161,6 +164,8 @@ class Orchestrator:
                 f"The experiment {experiment.name!r} cannot run: {count}; nothing was submitted.",
                 faults=[fault.as_dict() for fault in faults],
             )
+        # With the defaults of today: the record says what was used, and a resumed run uses the same.
+        known["parameters"] = experiment.values(submission.parameters)
         total = count_steps(experiment, submission.parameters)
         described = {"format": experiment.format, "source": experiment.source, "hash": experiment.hash, "steps": total}
         return known | {"name": submission.name or experiment.name, "experiment": described | {"file": submission.file}}
@@ -334,9 +339,12 @@ class Orchestrator:
     def _record(self, events: Sequence[Mapping[str, Any]]) -> RecordWriter:
         """The record of a run, with its manifest, followed up to the journal's last event."""
         first = events[0]
+        state = RunState.replay(first["run"], events)
+        begun = next((event["at"] for event in events if event["kind"] == "started"), None) or isoformat(now())
         words = {name: first[name] for name in ("name", "who", "experiment", "parameters", "versions")}
-        times = {"submitted": first["at"], "state": "running", "instruments": self._instruments.descriptions()}
-        manifest = {"id": first["run"], **times, **words}
+        word = state.word if state.word in _OPEN else "running"
+        times = {"submitted": first["at"], "started": begun, "state": word}
+        manifest = {"id": first["run"], **times, **words, "instruments": self._instruments.descriptions()}
         record = self.catalog.begin(first["run"], manifest)
         try:
             for event in events[record.last_number :]:
@@ -365,6 +373,7 @@ class Orchestrator:
             turn=turn,
             holding=Holding(state.id, self.journal, self._instruments, self._give_back_later),
             halted=lambda: self.halted,
+            on_word=lambda word: self.index.say(state.id, word).add_done_callback(_warn),
         )
 
     async def _outcome(self, walker: Walker) -> tuple[str, Mapping[str, Any] | None]:
@@ -432,7 +441,7 @@ class Orchestrator:
 
     def _unfinished_records(self) -> list[str]:
         """Runs that ended just before a crash: their records are still open."""
-        found = [each["id"] for each in self.index.search(state="running", limit=10_000)]
+        found = [each["id"] for word in _OPEN for each in self.index.search(state=word, limit=10_000)]
         return [run for run in found if self._is_over(run)]
 
     def _is_over(self, run: str) -> bool:

@@ -110,6 +110,7 @@ class Walker:
         changes: where viewers are told.
         turn: this run's; taken with `take_turn`, given back by the caller at the end.
         holding: its leases.
+        on_word: told the run's word when it changes while the run goes on.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class Walker:
         turn: Turn,
         holding: Holding,
         halted: Callable[[], bool],
+        on_word: Callable[[str], None],
     ) -> None:
         self.state = state
         self.trouble: str | None = None
@@ -134,6 +136,7 @@ class Walker:
         self._turn = turn
         self._holding = holding
         self._halted = halted
+        self._on_word = on_word
         self._appending = asyncio.Lock()
         self._changed = asyncio.Event()
         self._left = False
@@ -636,6 +639,8 @@ class Walker:
             self._changes.publish("saved", {"run": self.state.id, "path": event["path"], "row": event["row"]})
         if engine.state_after(event["kind"], event):
             self._tell_run()
+            if event["kind"] not in ("started", "finished"):  # its record is opened and closed with these words
+                self._on_word(self.state.word)
 
     def _tell_run(self) -> None:
         self._changes.publish("run", self.summary())
