@@ -125,6 +125,7 @@ OPTIONS = {
     "records": ["--state", "--after", "--before", "--lab", "--limit", "--json"],
     "connect": ["--json"],
     "conformance": ["--allow", "--use", "--parameter", "--json"],
+    "doctor": ["--json"],
     "audit": ["--limit", "--lab", "--json"],
     "version": [],
 }
