@@ -6,6 +6,7 @@ hardware is taken and let go, and when an action has begun. Nothing waits for ti
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -516,7 +517,7 @@ def test_a_crashed_module_is_told_at_once_and_comes_back_when_it_can(begin, comm
 
         assert (told["error"], told["status"]) == ("module bench went down before it answered.", 503)
         assert (down.status_code, down.headers["Retry-After"]) == (503, "1")
-        assert down.json()["error"].startswith("module bench is ")
+        assert re.match("module bench (is |went down)", down.json()["error"])  # the death may just be being noticed
         assert min(pauses - {0.0}) * 2 <= max(pauses)
         assert beside.status_code == 200
         assert up.json() == {"message": "level", "value": 0}

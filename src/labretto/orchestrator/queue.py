@@ -254,7 +254,8 @@ class Orchestrator:
     def summary(self, run: str | RunRow) -> dict[str, Any]:
         """What a list shows of a run."""
         row = (self.journal.row(run) if isinstance(run, str) else run).as_dict()
-        walker = self._walkers.get(row["id"])
+        # The journal knows of a run's end a moment before its walker does.
+        walker = self._walkers.get(row["id"]) if row["state"] not in OVER else None
         return row | (walker.summary() if walker else {"question": None})
 
     def _look_again(self) -> None:
