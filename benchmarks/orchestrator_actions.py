@@ -51,6 +51,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--actions", type=int, default=1000)
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--baseline", choices=["requests", "kept"], default="requests")
     asked = arguments.parse_args()
     home = tempfile.mkdtemp(prefix="labretto-benchmark-")
     lab = Path(home) / "lab.toml"
@@ -61,7 +62,9 @@ def main() -> None:
     with (
         running(sys.executable, "-m", "labretto", "up", str(lab), "--port", str(port), environment=environment) as up,
         running(sys.executable, script, "server", str(base_server)) as server,
-        running(sys.executable, script, "orchestrator", str(base_port), f"http://127.0.0.1:{base_server}") as primitive,
+        running(
+            sys.executable, script, "orchestrator", str(base_port), f"http://127.0.0.1:{base_server}", asked.baseline
+        ) as primitive,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=310) as ours,
         httpx2.Client(base_url=f"http://127.0.0.1:{base_port}", timeout=310) as base,
     ):
@@ -105,6 +108,7 @@ def main() -> None:
     median = {name: statistics.median(values) for name, values in figures.items()}
     result = {
         "benchmark": "orchestrator_actions",
+        "baseline": asked.baseline,
         "actions_per_second": {"labretto": round(median["rate"]), "tutorial": round(median["base_rate"])},
         "cpu_ms_per_action": {"labretto": round(median["cpu"], 2), "tutorial": round(median["base_cpu"], 2)},
         "submit_to_result_ms": {"labretto": round(median["one"], 1), "tutorial": round(median["base_one"], 1)},

@@ -1,7 +1,9 @@
 """The baseline: the orchestrator of the HELAO tutorial, written anew from its contract, with nothing durable.
 
-`python primitive_orchestrator.py server PORT` is an action server, `... orchestrator PORT SERVER_URL` the orchestrator:
-a FastAPI app that puts experiments into an asyncio queue, asks the action servers by GET, and keeps results in a dict.
+`python primitive_orchestrator.py server PORT` is an action server, `... orchestrator PORT SERVER_URL KIND` the
+orchestrator: a FastAPI app that puts experiments into an asyncio queue, asks the action servers by GET, and keeps
+results in a dict. KIND is "requests" (`requests.get` for each action, as such scripts are usually written) or "kept"
+(an async client that keeps its connection: the same idea in the hands of somebody who measures).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
+import requests
 import uvicorn
 from fastapi import FastAPI
 
@@ -28,7 +31,7 @@ def action_server() -> FastAPI:
     return app
 
 
-def orchestrator(servers: dict[str, str]) -> FastAPI:
+def orchestrator(servers: dict[str, str], kind: str) -> FastAPI:
     data: dict[str, Any] = {}
     queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -41,8 +44,11 @@ def orchestrator(servers: dict[str, str]) -> FastAPI:
                     server, action = step.split("/")
                     results[action] = "here"
                     path = action.split("_")[0]
-                    answer = await client.get(f"{servers[server]}/{path}", params=experiment["params"][action])
-                    results[action] = answer.json()
+                    url, query = f"{servers[server]}/{path}", experiment["params"][action]
+                    if kind == "kept":
+                        results[action] = (await client.get(url, params=query)).json()
+                    else:
+                        results[action] = (await asyncio.to_thread(requests.get, url, params=query)).json()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -65,5 +71,5 @@ def orchestrator(servers: dict[str, str]) -> FastAPI:
 
 if __name__ == "__main__":
     kind, port, *rest = sys.argv[1:]
-    made = action_server() if kind == "server" else orchestrator({"nop": rest[0]})
+    made = action_server() if kind == "server" else orchestrator({"nop": rest[0]}, rest[1])
     uvicorn.run(made, host="127.0.0.1", port=int(port), log_level="critical")
