@@ -143,7 +143,9 @@ def test_questions_are_answered_by_an_index_not_by_a_walk(month: Index) -> None:
 def test_a_record_is_found_by_the_word_its_run_has_now(tmp_path: Path) -> None:
     """A run that waits is found as waiting, and no longer as running; by words in its name too."""
     with Index(tmp_path / "catalog.db") as index:
-        index.upsert({"id": "a", "name": "night scan", "submitted": "2026-11-21T04:00:00Z", "state": "running"}).result()
+        index.upsert(
+            {"id": "a", "name": "night scan", "submitted": "2026-11-21T04:00:00Z", "state": "running"}
+        ).result()
 
         index.say("a", "waiting").result()
 

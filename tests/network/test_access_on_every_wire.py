@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import json
 import re
+import socket
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -463,13 +464,22 @@ async def test_a_host_that_listens_elsewhere_is_used_here_by_its_name(labretto_h
             await open_instrument(served.file.addresses["http"], token="labretto_guessed")
 
 
-async def test_the_ports_of_zmq_follow_that_of_http_for_those_who_have_to_know_them(
-    labretto_home: Path, free_port: int
-) -> None:
+def three_free_ports_in_a_row() -> int:
+    """The first of three that nobody has, below those that the system gives to whoever asks for any."""
+    for port in range(20_000, 32_000, 3):
+        with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
+            for number in range(port, port + 3):
+                taken.enter_context(contextlib.closing(socket.socket())).bind(("0.0.0.0", number))
+            return port
+    raise AssertionError("no three ports are free")
+
+
+async def test_the_ports_of_zmq_follow_that_of_http_for_those_who_have_to_know_them(labretto_home: Path) -> None:
     Tokens(labretto_home / "instruments").create("ada", "observer", 1)
-    async with serving(order_alone(entry(port=free_port))) as first:
+    port = three_free_ports_in_a_row()
+    async with serving(order_alone(entry(port=port))) as first:
         pass
-    async with serving(order_alone(entry(port=free_port))) as again:
+    async with serving(order_alone(entry(port=port))) as again:
         assert again.file.addresses == first.file.addresses
 
 
