@@ -331,20 +331,19 @@ class Orchestrator:
         while True:
             events = [event.as_dict() for event in self.journal.read(run)]
             try:
-                return RunState.replay(run, events), self._record(events)
+                state = RunState.replay(run, events)
+                return state, self._record(events, state.word)
             except StorageError as error:
                 logger.warning("a record cannot be opened", extra={"run": run, "why": error.detail})
                 self.changes.publish("run", self.journal.row(run).as_dict() | {"reason": str(error)})
             await asyncio.sleep(RETRY_WRITING_AFTER)
 
-    def _record(self, events: Sequence[Mapping[str, Any]]) -> RecordWriter:
-        """The record of a run, with its manifest, followed up to the journal's last event."""
+    def _record(self, events: Sequence[Mapping[str, Any]], word: str) -> RecordWriter:
+        """The record of a run whose state is `word`, with its manifest, followed up to the journal's last event."""
         first = events[0]
-        state = RunState.replay(first["run"], events)
         begun = next((event["at"] for event in events if event["kind"] == "started"), None) or isoformat(now())
         words = {name: first[name] for name in ("name", "who", "experiment", "parameters", "versions")}
-        word = state.word if state.word in _OPEN else "running"
-        times = {"submitted": first["at"], "started": begun, "state": word}
+        times = {"submitted": first["at"], "started": begun, "state": word if word in _OPEN else "running"}
         manifest = {"id": first["run"], **times, **words, "instruments": self._instruments.descriptions()}
         record = self.catalog.begin(first["run"], manifest)
         try:
@@ -429,7 +428,8 @@ class Orchestrator:
     def _close_record(self, run: str) -> Mapping[str, Any]:
         """Bring the record up to its journal, if a full disk or a crash left it behind, and close it."""
         if self._recorded(run) < self.journal.row(run).last:
-            self._record([event.as_dict() for event in self.journal.read(run)]).close()
+            events = [event.as_dict() for event in self.journal.read(run)]
+            self._record(events, self.journal.row(run).state).close()
         return finalise(self.catalog.find(run))
 
     def _recorded(self, run: str) -> int:
