@@ -93,4 +93,4 @@ def echo(request):
 
 @app.get("/pieces")
 def pieces():
-    return Response(iter(["a", b"b", "c" * 2000]), content_type="text/plain")
+    return Response(iter(["a", b"b", "c" * 600]), content_type="text/plain")
