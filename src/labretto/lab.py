@@ -29,7 +29,10 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 ALONE = "instruments"
 """The folder, beside those of the labs, of instruments that are served without a lab."""
 
-SIDE = ("hidden", "concurrent", "effects", "units", "descriptions", "measurement", "slow", "poll", "safe")
+SIDE = (
+    *("hidden", "concurrent", "effects", "units", "descriptions", "measurement", "slow", "poll", "safe"),
+    *("expected", "consumes", "refills"),
+)
 """The keys that say of a driver what its class does not (`labretto.instrument.overlay`); they may stand in a file."""
 
 _WORDS = {
@@ -102,6 +105,12 @@ class LabInstrument(_Frozen):
     """Attribute → seconds between two looks at it."""
     safe: dict[str, Any] = {}
     """Attribute → value that `stop()` sets, for a driver without a `stop` of its own."""
+    expected: dict[str, Annotated[float, Field(ge=0)]] = {}
+    """Action → seconds that it takes; undeclared, it is learned."""
+    consumes: dict[str, dict[str, float | str]] = {}
+    """Action → attribute that tells what is left → what one call takes of it: a number or a parameter's name."""
+    refills: dict[str, dict[str, float | str]] = {}
+    """Action → attribute that tells what is left → what is there afterwards: a number or an attribute's name."""
     limits: dict[str, Any] | Path | None = None
     """What the lab allows, or the TOML or YAML file that says it; read by the host (`instrument.limits_file`)."""
     overrun: Annotated[float, Field(gt=1)] = 3.0

@@ -32,6 +32,7 @@ from pydantic import TypeAdapter
 from labretto.errors import InvalidError
 from labretto.instrument import codec
 from labretto.instrument.checks import checks_among
+from labretto.instrument.foresight import check_foresight, foreseen
 from labretto.instrument.invocation import Effect
 from labretto.instrument.overlay import (
     Overlay as Overlay,
@@ -111,6 +112,12 @@ class Action:
     """False: may run while another action runs."""
     stream: Mapping[str, Schema] | None = None
     """Columns of the rows that a generator yields while it measures; None for an action that answers at its end."""
+    expected_seconds: float | None = None
+    """How long it takes, where somebody has declared it (`labretto.instrument.foresight`); else it is learned."""
+    consumes: Mapping[str, str | float] = field(default_factory=dict)
+    """Attribute that tells what is left → what one call takes of it: a number or a parameter's name."""
+    refills: Mapping[str, str | float] = field(default_factory=dict)
+    """Attribute that tells what is left → what is there afterwards: a number or an attribute's name."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,7 @@ def _attribute_as_dict(attribute: Attribute) -> dict[str, Any]:
 
 def _action_as_dict(action: Action) -> dict[str, Any]:
     parameters = {k: {"schema": p.schema, "required": p.required} for k, p in action.parameters.items()}
+    foreseen = {"expected_seconds": action.expected_seconds, "consumes": action.consumes, "refills": action.refills}
     return {
         "description": action.description,
         "effect": action.effect,
@@ -164,6 +172,7 @@ def _action_as_dict(action: Action) -> dict[str, Any]:
         "parameters": parameters,
         "result": action.result,
         "stream": dict(action.stream) if action.stream is not None else None,
+        **{word: said for word, said in foreseen.items() if said not in (None, {})},
     }
 
 
@@ -216,6 +225,8 @@ def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offe
             undeclared: Effect = "checkable" if member in checks else "once"
             actions[member], arguments[member] = _action(driver, member, value, overlay, undeclared)
     check_overlay(driver, overlay, attributes, actions)
+    actions = actions_as_said(overlay, actions)
+    check_foresight(driver, attributes, actions)
     has_stop = "stop" not in overlay.hidden and callable(inspect.getattr_static(driver, "stop", None))
     safe = safe_state(overlay, values, driver, has_stop=has_stop)
     description = Description(
@@ -224,7 +235,7 @@ def describe(driver: type, *, name: str, overlay: Overlay | None = None) -> Offe
         description=_documentation(driver),
         driver=f"{driver.__module__}:{driver.__qualname__}",
         attributes=attributes_as_said(overlay, attributes),
-        actions=actions_as_said(overlay, actions),
+        actions=actions,
         stop=has_stop or bool(safe),
     )
     return Offer(description, arguments, values, any(map(_is_asynchronous, members.values())), safe, checks=checks)
@@ -332,7 +343,7 @@ def _action(
     kind: Effect = overlay.effects.get(member, getattr(function, "__labretto_effect__", undeclared))
     shared = member in overlay.concurrent or getattr(function, "__labretto_concurrent__", False)
     action = Action(member, parameters, result, kind, inspect.getdoc(function) or "", not shared, stream)
-    return action, adapters
+    return foreseen(action, function), adapters
 
 
 def _parameter(parameter: inspect.Parameter, annotation: Any, place: str, unit: str | None) -> Parameter:

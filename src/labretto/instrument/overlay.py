@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pydantic import TypeAdapter
 
 from labretto.errors import ConflictError, InvalidError
+from labretto.instrument.foresight import as_said
 from labretto.instrument.invocation import Effect
 from labretto.lab import did_you_mean
 
@@ -46,6 +47,12 @@ class Overlay:
     """Attribute → seconds between two looks at it."""
     safe: Mapping[str, Any] = field(default_factory=dict)
     """Attribute → value that `stop()` sets, in this order, for a driver without a `stop` of its own."""
+    expected: Mapping[str, float] = field(default_factory=dict)
+    """Action → seconds that it takes."""
+    consumes: Mapping[str, Mapping[str, str | float]] = field(default_factory=dict)
+    """Action → attribute that tells what is left → what one call takes of it: a number or a parameter's name."""
+    refills: Mapping[str, Mapping[str, str | float]] = field(default_factory=dict)
+    """Action → attribute that tells what is left → what is there afterwards: a number or an attribute's name."""
 
 
 def check_overlay(
@@ -59,6 +66,9 @@ def check_overlay(
     parameters = {f"{action.name}.{name}" for action in actions.values() for name in action.parameters}
     known: dict[str, Iterable[str]] = {
         "effects": actions,
+        "expected": actions,
+        "consumes": actions,
+        "refills": actions,
         "concurrent": actions,
         "units": {*attributes, *parameters},
         "descriptions": {*attributes, *actions},
@@ -112,7 +122,7 @@ def _attribute(overlay: Overlay, attribute: Attribute) -> Attribute:
 def actions_as_said(overlay: Overlay, actions: Mapping[str, Action]) -> dict[str, Action]:
     """The actions with what is said about each."""
     return {
-        name: replace(action, description=overlay.descriptions.get(name, action.description))
+        name: as_said(overlay, replace(action, description=overlay.descriptions.get(name, action.description)))
         for name, action in actions.items()
     }
 

@@ -14,6 +14,7 @@ from typing import Annotated
 from annotated_types import Interval, Unit
 
 from labretto.instrument.describe import effect
+from labretto.instrument.foresight import foresee
 from labretto.instrument.simulated.bench import Bench
 from labretto.instrument.simulated.waiting import Wait
 
@@ -92,6 +93,7 @@ class Pump:
         return time.time() < self._delivery.ends
 
     @effect("once")
+    @foresee(consumes={"remaining": "volume"})
     async def dispense(self, volume: Volume) -> Annotated[float, Unit("mL")]:
         """Deliver `volume`; answers what is left. Refused, and nothing flows, if there is less than that."""
         self._check(volume)
@@ -109,6 +111,7 @@ class Pump:
             return self._end(volume)
 
     @effect("absolute")
+    @foresee(refills={"remaining": "capacity"})
     def refill(self) -> Annotated[float, Unit("mL")]:
         """Fill the reservoir up; answers what is in it."""
         with self._bench.physical(self._name, "refill"), self._lock:
