@@ -367,7 +367,8 @@ class Host:
                 return await self._begun(identity) or known
             self._refuse_now(lease, asked, alone=action if described.exclusive else None)
         name, time, effect = self.description.name, now(), described.effect
-        usual = self._ledger.durations.expected(action)
+        said = described.expected_seconds
+        usual = self._ledger.durations.expected(action) if said is None else said
         words: dict[str, Any] = {"actor": actor, "expected_seconds": usual}
         invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, **words)
         self._begin(invocation, arguments, described)
