@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labretto import bluesky as bluesky
     from labretto.catalog.read import Record as Record, open_record as open_record
     from labretto.errors import (
         BusyError as BusyError,
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     )
     from labretto.experiment.function import experiment as experiment
     from labretto.hub import start_lab as start_lab
-    from labretto.instrument.describe import concurrent as concurrent, describe as describe, effect as effect
+    from labretto.instrument.describe import (
+        concurrent as concurrent,
+        describe as describe,
+        effect as effect,
+        polled as polled,
+    )
     from labretto.instrument.reading import Quantity as Quantity, Reading as Reading
     from labretto.network.background import start_background as start  # noqa: F401 - the front door offers it
     from labretto.network.blocking import connect as connect
@@ -42,7 +48,7 @@ _ROOMS = {
         "NotFoundError", "RefusedError", "UnreachableError",
     ),
     "labretto.hub": ("start_lab",),
-    "labretto.instrument.describe": ("concurrent", "describe", "effect"),
+    "labretto.instrument.describe": ("concurrent", "describe", "effect", "polled"),
     "labretto.instrument.reading": ("Quantity", "Reading"),
     "labretto.network.blocking": ("connect",),
     "labretto.network.client": ("open_instrument",),
@@ -53,12 +59,15 @@ _ROOMS = {
 _HOME = {name: (room, name) for room, names in _ROOMS.items() for name in names}
 _HOME["start"] = ("labretto.network.background", "start_background")
 
-__all__ = sorted([*_HOME, "experiment"])
+_THEMSELVES = ("bluesky", "experiment")
+"""Rooms that are public as they are; the second is a decorator too: docs/decisions/0015."""
+
+__all__ = sorted([*_HOME, *_THEMSELVES])
 
 
 def __getattr__(name: str) -> Any:
-    if name == "experiment":  # a room that is a decorator too: docs/decisions/0015
-        return importlib.import_module("labretto.experiment")
+    if name in _THEMSELVES:
+        return importlib.import_module(f"labretto.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'labretto' has no attribute {name!r}")
     room, inner = _HOME[name]

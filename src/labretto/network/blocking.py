@@ -14,6 +14,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from labretto.errors import LabError, from_problem
@@ -128,12 +129,22 @@ def outcome(invocation: Invocation, action: Action) -> Any:
 
 def in_background(work: Coroutine[Any, Any, T]) -> T:
     """The answer of `work`, done in the background loop; interrupting the wait ends it."""
-    coming = asyncio.run_coroutine_threadsafe(work, _background())
+    coming = begin_in_background(work)
     try:
         return coming.result()
     except BaseException:
         coming.cancel()
         raise
+
+
+def begin_in_background(work: Coroutine[Any, Any, T]) -> Future[T]:
+    """The same, not waited for."""
+    return asyncio.run_coroutine_threadsafe(work, _background())
+
+
+async def elsewhere(work: Coroutine[Any, Any, T]) -> T:
+    """The same for one who is in another event loop, which goes on meanwhile."""
+    return await asyncio.wrap_future(begin_in_background(work))
 
 
 _lock = threading.Lock()
