@@ -101,10 +101,17 @@ class Features:
     def address(self) -> str:
         """Where the app is found, as a URL."""
         port = "" if self.app.port == 80 else ":%d" % self.app.port
-        return "http://" + (self.app.ip or "127.0.0.1") + port
+        return "http://" + (self.ip or "127.0.0.1") + port
+
+    @property
+    def ip(self) -> "str | None":
+        """The app may have been made before the network was joined, and the network may give another one later."""
+        wifi = self.app.wifi
+        return wifi.ip if wifi and wifi.ip else self.app.ip
 
     @property
     def banner(self) -> str:
         """What `print(app)` says."""
         app = self.app
-        return "%s at %s (MAC %s)\nOpen %s/docs" % (app.title, app.ip, app.mac, self.address)
+        mac = app.mac or (app.wifi and app.wifi.mac)
+        return "%s at %s (MAC %s)\nOpen %s/docs" % (app.title, self.ip, mac, self.address)

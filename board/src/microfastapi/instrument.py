@@ -419,6 +419,20 @@ class Instrument:
         if self.entered:  # MicroPython drops a task that is cancelled before its first step, and with it the end
             self.task.cancel()
 
+    def register(self, hub: str, token: "str | None" = None) -> "Instrument":
+        """Tells a hub (`http://lab-pc:8000`) where this instrument is, for as long as the board serves."""
+        from .presence import register
+
+        register(self, hub, token)
+        return self
+
+    def announce(self) -> "Instrument":
+        """Tells the network by multicast DNS that this instrument is here, for as long as the board serves."""
+        from .presence import announce
+
+        announce(self)
+        return self
+
     def tell(self, topic: str, body) -> None:
         """Sends an event to everyone who listens to this instrument."""
         self.events.tell(topic, body)
