@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from labretto.errors import InvalidError
-from labretto.experiment.follow import count_steps, follow
+from labretto.experiment.count import count_steps
+from labretto.experiment.follow import follow
 from labretto.experiment.load import load, load_object
 
 
@@ -18,13 +19,13 @@ class Notebook:
         self.done: list[tuple[Any, ...]] = []
         self.answers = answers or {}
 
-    async def call(self, path, instrument, action, parameters):
+    async def call(self, path, instrument, action, parameters, *, policy):
         return self._note(path, f"{instrument}.{action}", dict(parameters))
 
-    async def read(self, path, instrument, attribute):
+    async def read(self, path, instrument, attribute, *, policy):
         return self._note(path, f"{instrument}.{attribute}")
 
-    async def write(self, path, instrument, attribute, value):
+    async def write(self, path, instrument, attribute, value, *, policy):
         return self._note(path, f"{instrument}.{attribute}", value)
 
     async def save(self, path, row):
@@ -135,7 +136,7 @@ async def test_a_reference_that_leads_nowhere_is_refused_before_its_step(referen
 
 async def test_an_error_of_a_step_ends_the_walk():
     class Breaking(Notebook):
-        async def read(self, path, instrument, attribute):
+        async def read(self, path, instrument, attribute, *, policy):
             raise RuntimeError("the cable is loose")
 
     with pytest.raises(RuntimeError, match="cable"):

@@ -9,7 +9,8 @@ from hypothesis import given, strategies as st
 
 from labretto.errors import InvalidError, NotFoundError
 from labretto.experiment.load import load, load_file, load_object
-from labretto.experiment.model import Call, Read, Reference, Save, Sweep, Where, Write
+from labretto.experiment.model import Call, Read, Save, Sweep, Write
+from labretto.experiment.reference import Reference, Where
 
 
 def faults(text: str, **more: Any) -> list[dict[str, Any]]:

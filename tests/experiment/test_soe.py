@@ -7,7 +7,8 @@ import pytest
 from labretto.errors import InvalidError
 from labretto.experiment.check import check
 from labretto.experiment.load import load, load_object
-from labretto.experiment.model import Call, Read, paths
+from labretto.experiment.model import Call, Read
+from labretto.experiment.paths import paths
 from labretto.experiment.soe import settle
 
 TUTORIAL = {

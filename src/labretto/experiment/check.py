@@ -13,21 +13,8 @@ from typing import Any
 
 from labretto.experiment.faults import EnoughFaultsError, Faults, did_you_mean, listed, quoted
 from labretto.experiment.findings import Finding, Findings, candidates, finding, narrow_if_known
-from labretto.experiment.model import (
-    Call,
-    Experiment,
-    Fault,
-    Parameter,
-    Read,
-    Reference,
-    Save,
-    Step,
-    Sweep,
-    Value,
-    Where,
-    Write,
-    references,
-)
+from labretto.experiment.model import Call, Experiment, Fault, Parameter, Read, Save, Step, Sweep, Write
+from labretto.experiment.reference import Reference, Value, Where, references
 from labretto.experiment.scope import Binding, NothingThereError, Scope, has_result
 from labretto.experiment.soe import settle
 from labretto.experiment.values import HOLE, amount, differences, kinds

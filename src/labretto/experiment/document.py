@@ -27,7 +27,7 @@ from labretto.experiment.events import (
     yaml_events,
 )
 from labretto.experiment.faults import Faults, quoted
-from labretto.experiment.model import Where
+from labretto.experiment.reference import Where
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from labretto.experiment.faults import quoted
-from labretto.experiment.model import Where
+from labretto.experiment.reference import Where
 
 Scalar: TypeAlias = bool | int | float | str | None
 

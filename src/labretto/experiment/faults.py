@@ -9,7 +9,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from labretto.errors import InvalidError
-from labretto.experiment.model import Fault, Where
+from labretto.experiment.model import Fault
+from labretto.experiment.reference import Where
 
 MOST_FAULTS = 200
 """A hopeless text need not be quoted back in full; reading it stops here."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from labretto.experiment.model import Reference, Step, Value
+from labretto.experiment.model import Step
+from labretto.experiment.reference import Reference, Value
 from labretto.experiment.scope import NothingThereError, Scope, find, look_up, narrow
 from labretto.experiment.values import HOLE
 

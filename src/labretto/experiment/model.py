@@ -1,25 +1,21 @@
 """What an experiment is: a frozen tree of steps, each knowing the line it came from.
 
 No reading (`load`), no judging (`check`), no doing (`follow`). A value inside a step is a JSON value in which a
-`Reference` may stand anywhere for a value that is only known later. A step's identity is its path through lists and
-loops (`paths`), never its order of arrival.
+`Reference` may stand anywhere for what is only known later (`reference`). A step's identity is its path through lists,
+branches and loops (`paths`), never its order of arrival. A step that holds others is a block; `inside` names its lists.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-
-@dataclass(frozen=True, order=True)
-class Where:
-    """A place in the source text, counted from 1."""
-
-    line: int
-    column: int
+from labretto.experiment.condition import Condition
+from labretto.experiment.policy import PLAIN, Policy
+from labretto.experiment.question import Question
+from labretto.experiment.reference import Value, Where
 
 
 @dataclass(frozen=True)
@@ -51,26 +47,6 @@ def _ended(sentence: str) -> str:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """`${name.key.0}`: look up a name, then keys and positions in it. Never an expression."""
-
-    path: tuple[str, ...]
-    where: Where = field(default=Where(1, 1), compare=False)
-
-    @property
-    def name(self) -> str:
-        """What is looked up first: a loop variable, an earlier step or a parameter."""
-        return self.path[0]
-
-    def __str__(self) -> str:
-        return "${" + ".".join(self.path) + "}"
-
-
-Value: TypeAlias = "bool | int | float | str | Reference | list[Value] | dict[str, Value] | None"
-"""A JSON value with references in it."""
-
-
-@dataclass(frozen=True)
 class Call:
     """`do: instrument.action`."""
 
@@ -81,6 +57,8 @@ class Call:
     name: str | None = None
     places: Mapping[str, Where] = field(default_factory=dict, compare=False)
     """Where each parameter stands."""
+    when: Condition | None = None
+    policy: Policy = PLAIN
 
 
 @dataclass(frozen=True)
@@ -91,6 +69,8 @@ class Read:
     attribute: str
     where: Where
     name: str | None = None
+    when: Condition | None = None
+    policy: Policy = PLAIN
 
 
 @dataclass(frozen=True)
@@ -104,6 +84,8 @@ class Write:
     name: str | None = None
     place: Where | None = field(default=None, compare=False)
     """Where the value stands."""
+    when: Condition | None = None
+    policy: Policy = PLAIN
 
 
 @dataclass(frozen=True)
@@ -114,6 +96,61 @@ class Save:
     where: Where
     name: str | None = None
     places: Mapping[str, Where] = field(default_factory=dict, compare=False)
+    when: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """`ask: text`: a person answers."""
+
+    question: Question
+    where: Where
+    name: str | None = None
+    places: Mapping[str, Where] = field(default_factory=dict, compare=False)
+    """Where each word of the question stands."""
+    when: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """`wait: 30 s`."""
+
+    seconds: Value
+    where: Where
+    name: str | None = None
+    place: Where | None = field(default=None, compare=False)
+    when: Condition | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """`steps:` with `when`, `else`, `finally`: steps that belong together."""
+
+    steps: tuple[Step, ...]
+    where: Where
+    name: str | None = None
+    when: Condition | None = None
+    otherwise: tuple[Step, ...] = ()
+    """Done where `when` does not hold."""
+    clean_up: tuple[Step, ...] = ()
+    """Done at the end, however it ends."""
+    on_failure: Literal["fail", "go on"] = "fail"
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """`parallel:` branches that are done at the same time.
+
+    All are taken to their end; if some failed, the first of them in the order of the file tells why.
+    """
+
+    branches: Mapping[str, tuple[Step, ...]]
+    """In file order; branches without names are called 0, 1, 2."""
+    where: Where
+    name: str | None = None
+    when: Condition | None = None
+    clean_up: tuple[Step, ...] = ()
+    on_failure: Literal["fail", "go on"] = "fail"
 
 
 @dataclass(frozen=True)
@@ -130,6 +167,9 @@ class Sweep:
     where: Where
     name: str | None = None
     places: Mapping[str, Where] = field(default_factory=dict, compare=False)
+    when: Condition | None = None
+    clean_up: tuple[Step, ...] = ()
+    on_failure: Literal["fail", "go on"] = "fail"
 
     @property
     def mode(self) -> Literal["grid", "zip", "both"]:
@@ -144,7 +184,59 @@ class Sweep:
         return {**self.grid, **self.zipped}
 
 
-Step: TypeAlias = Call | Read | Write | Save | Sweep
+@dataclass(frozen=True)
+class ForEach:
+    """`for each: {variable: list}`: the inner steps once for each value of a list that only the run may know."""
+
+    variable: str
+    values: Value
+    steps: tuple[Step, ...]
+    where: Where
+    name: str | None = None
+    place: Where = field(default=Where(1, 1), compare=False)
+    """Where the variable stands."""
+    when: Condition | None = None
+    clean_up: tuple[Step, ...] = ()
+    on_failure: Literal["fail", "go on"] = "fail"
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """`repeat: times`, and `until` a condition holds after a turn; if it never does, the step fails."""
+
+    times: Value
+    """With `until` the most turns."""
+    steps: tuple[Step, ...]
+    where: Where
+    name: str | None = None
+    until: Condition | None = None
+    """May use the names that are given in the turn."""
+    place: Where | None = field(default=None, compare=False)
+    """Where the number stands."""
+    when: Condition | None = None
+    clean_up: tuple[Step, ...] = ()
+    on_failure: Literal["fail", "go on"] = "fail"
+
+
+@dataclass(frozen=True)
+class Within:
+    """`experiment: name`, `with: {…}`: another experiment of the same text, done here."""
+
+    experiment: str
+    parameters: Mapping[str, Value]
+    where: Where
+    name: str | None = None
+    places: Mapping[str, Where] = field(default_factory=dict, compare=False)
+    when: Condition | None = None
+    on_failure: Literal["fail", "go on"] = "fail"
+
+
+Leaf: TypeAlias = Call | Read | Write | Save | Ask | Wait
+"""A step that is durable itself."""
+
+Loop: TypeAlias = Sweep | ForEach | Repeat
+
+Step: TypeAlias = Leaf | Block | Parallel | Loop | Within
 
 
 @dataclass(frozen=True)
@@ -160,6 +252,25 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class SubExperiment:
+    """An experiment that others of the same text call; it knows its own parameters only."""
+
+    name: str
+    parameters: Mapping[str, Parameter]
+    steps: tuple[Step, ...]
+    clean_up: tuple[Step, ...] = ()
+    result: Mapping[str, Value] = field(default_factory=dict)
+    """What the name of the calling step stands for afterwards."""
+    places: Mapping[str, Where] = field(default_factory=dict, compare=False)
+    """Where each part of the result stands."""
+    where: Where = field(default=Where(1, 1), compare=False)
+
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """As `Experiment.values`."""
+        return values_of(self.parameters, given)
+
+
+@dataclass(frozen=True)
 class Experiment:
     """What shall be done, and the text that said so."""
 
@@ -172,12 +283,24 @@ class Experiment:
     hash: str
     """SHA-256 of the source, hexadecimal."""
     file: str | None = None
+    clean_up: tuple[Step, ...] = ()
+    """Done at the end, however it ends."""
+    experiments: Mapping[str, SubExperiment] = field(default_factory=dict)
+    """Those that its steps, and they themselves, call by name; never in a circle."""
 
     @property
     def instruments(self) -> tuple[str, ...]:
         """The instruments it uses, in order of first use."""
-        used = (step.instrument for step in every_step(self.steps) if isinstance(step, Call | Read | Write))
+        used = (step.instrument for step in self.all_steps() if isinstance(step, Call | Read | Write))
         return tuple(dict.fromkeys(used))
+
+    def all_steps(self) -> Iterator[Step]:
+        """Every step of the text: its own, its clean-up, those of the experiments that can be called."""
+        lists = [self.steps, self.clean_up]
+        for each in self.experiments.values():
+            lists += [each.steps, each.clean_up]
+        for steps in lists:
+            yield from every_step(steps)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -191,57 +314,30 @@ class Experiment:
 
     def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as a run uses them: what was given, else the default; one without either is left out."""
-        defaults = {name: each.default for name, each in self.parameters.items() if not each.required}
-        return {**defaults, **{name: value for name, value in given.items() if name in self.parameters}}
+        return values_of(self.parameters, given)
+
+
+def values_of(parameters: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given for declared parameters, else their defaults."""
+    defaults = {name: each.default for name, each in parameters.items() if not each.required}
+    return {**defaults, **{name: value for name, value in given.items() if name in parameters}}
+
+
+def inside(step: Step) -> tuple[tuple[Step, ...], ...]:
+    """The lists of steps that a block holds, in file order; none in a step that is no block."""
+    match step:
+        case Block():
+            return step.steps, step.otherwise, step.clean_up
+        case Parallel():
+            return *step.branches.values(), step.clean_up
+        case Sweep() | ForEach() | Repeat():
+            return step.steps, step.clean_up
+    return ()
 
 
 def every_step(steps: Sequence[Step]) -> Iterator[Step]:
-    """All steps in file order, those inside sweeps too."""
+    """All steps in file order, those inside blocks too."""
     for step in steps:
         yield step
-        if isinstance(step, Sweep):
-            yield from every_step(step.steps)
-
-
-def references(value: Value) -> Iterator[Reference]:
-    """All references in a value, in order."""
-    if isinstance(value, Reference):
-        yield value
-    elif isinstance(value, list | dict):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from references(part)
-
-
-def component(step: Step) -> str:
-    """What a step is called in a path before repetitions are told apart: its name, else what it does."""
-    if step.name is not None:
-        return step.name
-    match step:
-        case Call():
-            return f"{step.instrument}.{step.action}"
-        case Read() | Write():
-            return f"{step.instrument}.{step.attribute}"
-        case Save():
-            return "save"
-        case Sweep():
-            return "sweep"
-
-
-def paths(steps: Sequence[Step], within: str = "") -> tuple[str, ...]:
-    """One path for each step of one list; the second of a kind gets `~2`.
-
-    A sweep's iteration is not in it yet: see `iteration`.
-    """
-    seen: Counter[str] = Counter()
-    found = []
-    for step in steps:
-        base = component(step)
-        seen[base] += 1
-        repeated = f"~{seen[base]}" if seen[base] > 1 else ""
-        found.append(f"{within}{base}{repeated}")
-    return tuple(found)
-
-
-def iteration(sweep_path: str, number: int) -> str:
-    """What the paths inside one turn of a sweep begin with: `sweep[3]/`."""
-    return f"{sweep_path}[{number}]/"
+        for inner in inside(step):
+            yield from every_step(inner)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labretto.experiment.faults import did_you_mean
-from labretto.experiment.model import Call, Read, Reference, Step, Sweep, Where, Write, every_step
+from labretto.experiment.model import Ask, Call, Read, Step, Sweep, Within, Write, every_step
+from labretto.experiment.reference import Reference, Where
 from labretto.experiment.values import kinds
 
 _POSITION = re.compile(r"-?[0-9]{1,9}")
@@ -174,4 +175,4 @@ def _names(steps: Sequence[Step]) -> Iterator[tuple[str, Where]]:
 
 def has_result(step: Step) -> bool:
     """Whether later steps can refer to it."""
-    return isinstance(step, Call | Read | Write)
+    return isinstance(step, Call | Read | Write | Ask | Within)

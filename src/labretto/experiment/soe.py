@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 
 from labretto.experiment.document import Node
 from labretto.experiment.faults import Faults, quoted
-from labretto.experiment.model import Call, Experiment, Read, Value, Where
+from labretto.experiment.model import Call, Experiment, Read
+from labretto.experiment.reference import Value, Where
 from labretto.experiment.values import may_be_text
 
 _ENTRY = re.compile(r"([^\s/.~\[\]{}$]+)/([^\s/.~\[\]{}$]{1,100})")

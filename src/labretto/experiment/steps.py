@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 
 from labretto.experiment.document import Node
 from labretto.experiment.faults import Faults, did_you_mean, listed, quoted
-from labretto.experiment.model import Call, Read, Reference, Save, Step, Sweep, Value, Where, Write
+from labretto.experiment.model import Call, Read, Save, Step, Sweep, Write
+from labretto.experiment.reference import Reference, Value, Where
 
 NAME = re.compile(r"[^\W\d][\w-]{0,99}")
 """No dot, slash, bracket or tilde: they have a meaning in references, in paths and in the record's columns."""

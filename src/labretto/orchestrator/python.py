@@ -22,8 +22,10 @@ from typing import Any, TypeVar
 import pydantic
 
 from labretto.errors import FailedError, InvalidError
+from labretto.experiment.question import Question
+from labretto.experiment.walk import AbortedError
 from labretto.instrument.describe import Description
-from labretto.orchestrator.worker import AbortedError, Walker
+from labretto.orchestrator.worker import Walker
 
 T = TypeVar("T")
 Function = Callable[..., Awaitable[None]]
@@ -72,7 +74,7 @@ class Run:
     async def ask(self, text: str, choices: Sequence[str] = ()) -> Any:
         """Ask a person, and wait for the answer: one of `choices`, or any value if none are named."""
         path = self._path("ask")
-        return await self._in_hub(lambda: self._walker.ask(path, text, choices))
+        return await self._in_hub(lambda: self._walker.ask(path, Question(text, choices=tuple(choices))))
 
     def save(self, **row: Any) -> None:
         """Put one row into the record: numbers, text, arrays; units come along from the results they are taken from."""

@@ -25,17 +25,19 @@ from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog, RecordWriter
 from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, StorageError, UnreachableError
 from labretto.experiment.check import check
-from labretto.experiment.follow import count_steps, follow
+from labretto.experiment.count import count_steps
+from labretto.experiment.follow import follow
 from labretto.experiment.load import load, load_object
 from labretto.experiment.model import Experiment
 from labretto.experiment.soe import settle as settle_soe
+from labretto.experiment.walk import AbortedError
 from labretto.instrument.invocation import new_id
 from labretto.instrument.reading import isoformat, now
 from labretto.orchestrator.engine import OVER, RunState
 from labretto.orchestrator.holding import Holding, give_back_later, tidy
 from labretto.orchestrator.journal import Journal, RunRow
 from labretto.orchestrator.python import Function, check_parameters, load_function, walk_function
-from labretto.orchestrator.worker import RETRY_WRITING_AFTER, AbortedError, Instruments, Turn, Walker
+from labretto.orchestrator.worker import RETRY_WRITING_AFTER, Instruments, Turn, Walker
 
 logger = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from labretto.catalog.stream import StreamWriter
 from labretto.errors import (
     BusyError,
     ConflictError,
+    ExperimentChangedError,
     InvalidError,
     LabError,
     LeaseError,
@@ -26,6 +27,10 @@ from labretto.errors import (
     UnreachableError,
     from_problem,
 )
+from labretto.experiment.policy import PLAIN, Policy
+from labretto.experiment.question import Question
+from labretto.experiment.values import differences
+from labretto.experiment.walk import AbortedError
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Effect, Invocation, new_id
 from labretto.instrument.reading import isoformat, now
@@ -49,10 +54,6 @@ ASK_AGAIN_AFTER = 0.2
 
 GIVE_WAY_AFTER = 10.0
 """Seconds after which a run lets others act while its instrument does not come back."""
-
-
-class AbortedError(LabError):
-    """A person ended the run."""
 
 
 class Instruments(Protocol):
@@ -198,6 +199,8 @@ class Walker:
                 raise InvalidError(
                     f"{choice[:80]!r} is not offered.", way_out=f"Choose one of {', '.join(question['choices'])}."
                 )
+            if choice == "answer" and (schema := question.get("schema")) is not None:
+                _refuse_unfit(value, schema)
             body = {"path": question["path"], "choice": choice, "value": value, "who": who, "why": why}
             await self._write([("settled", body)], flush=True)
         self.look_again()
@@ -212,7 +215,9 @@ class Walker:
 
     # The walk -----------------------------------------------------------------------------------------------------
 
-    async def call(self, path: str, instrument: str, action: str, parameters: Mapping[str, Any]) -> Any:
+    async def call(
+        self, path: str, instrument: str, action: str, parameters: Mapping[str, Any], *, policy: Policy = PLAIN
+    ) -> Any:
         """An action as a durable step; answers its result.
 
         Raises:
@@ -224,22 +229,37 @@ class Walker:
         if described is None:
             raise NotFoundError(f"{instrument} has no action {action!r}.")
         result, stream = described.result, described.stream
-        return await self._step(Ask(path, instrument, action, plain(parameters), described.effect, result, stream))
+        ask = Ask(path, instrument, action, plain(parameters), described.effect, result, stream)
+        return await self._by_policy(ask, policy)
 
-    async def read(self, path: str, instrument: str, attribute: str) -> Any:
+    async def read(self, path: str, instrument: str, attribute: str, *, policy: Policy = PLAIN) -> Any:
         """The value of an attribute, as a durable step."""
         described = (await self.description(instrument)).attributes.get(attribute)
         if described is None:
             raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
-        return await self._step(Ask(path, instrument, READ + attribute, {}, "read", described.schema))
+        return await self._by_policy(Ask(path, instrument, READ + attribute, {}, "read", described.schema), policy)
 
-    async def write(self, path: str, instrument: str, attribute: str, value: Any) -> Any:
+    async def write(self, path: str, instrument: str, attribute: str, value: Any, *, policy: Policy = PLAIN) -> Any:
         """Set an attribute, as a durable step; answers the value read back."""
         described = (await self.description(instrument)).attributes.get(attribute)
         if described is None:
             raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
         value = plain({"value": value})
-        return await self._step(Ask(path, instrument, WRITE + attribute, value, "absolute", described.schema))
+        ask = Ask(path, instrument, WRITE + attribute, value, "absolute", described.schema)
+        return await self._by_policy(ask, policy)
+
+    async def _by_policy(self, ask: Ask, policy: Policy) -> Any:
+        """A step; what its policy wants beside passing a failure over is refused as long as nobody does it."""
+        if policy.retry is not None or policy.timeout is not None or policy.on_failure == "ask":
+            raise InvalidError(f"{ask.path}: `retry`, `timeout` and `on failure: ask` are not done yet.")
+        try:
+            return await self._step(ask)
+        except (AbortedError, ExperimentChangedError):
+            raise
+        except LabError:
+            if policy.on_failure == "fail":
+                raise
+            return None
 
     async def save(self, path: str, row: Mapping[str, Any]) -> None:
         """Put a row into the record; a row that is there already is not put again."""
@@ -249,13 +269,26 @@ class Walker:
         stored = await self._keeping(lambda: self._record.put(path, values, schema, quantities=True))
         await self._append([("saved", {"path": path, "row": stored})])
 
-    async def ask(self, path: str, text: str, choices: Sequence[str] = ()) -> Any:
+    async def ask(self, path: str, question: Question) -> Any:
         """Ask a person; the run waits for the answer, which is asked for once only."""
         while path not in self.state.answers:
             await self._gate()
-            question = {"path": path, "text": text, "choices": [*(choices or ["answer"]), "abort"], "kind": "ask"}
-            await self._wait_for_person(text, question)
+            await self._wait_for_person(question.text, _asked(path, question))
         return self.state.answers[path]
+
+    async def sleep(self, path: str, seconds: float) -> None:
+        """Stand still for a while; after a restart for the whole of it again."""
+        await self._gate()
+        await self._held_up(f"It waits for {seconds:g} s.", asyncio.sleep(seconds))
+
+    @contextlib.asynccontextmanager
+    async def cleaning(self) -> AsyncIterator[None]:
+        """The block of a run's clean-up steps."""
+        aborting, self.state.aborting = self.state.aborting, False
+        try:
+            yield
+        finally:
+            self.state.aborting = self.state.aborting or aborting
 
     async def ready(self) -> None:
         """Return when a run that is taken up again waits neither for an answer nor for a resume; needs no turn."""
@@ -670,6 +703,23 @@ def _interruption(step: Step, reason: str) -> Entry:
 def _question(step: Step, reason: str) -> dict[str, Any]:
     words = {"path": step.path, "instrument": step.instrument, "action": step.action, "kind": "interrupted"}
     return {**words, "text": f"{reason} What happened?", "choices": list(CHOICES), "meanings": dict(CHOICES)}
+
+
+def _refuse_unfit(value: Any, schema: Mapping[str, Any]) -> None:
+    """An answer that is not what its form asks for."""
+    found = differences(value, schema, "answer")
+    if found:
+        raise InvalidError("The answer does not fit.", faults=[{"detail": f"{sentence}."} for sentence in found])
+
+
+def _asked(path: str, question: Question) -> dict[str, Any]:
+    """The question of an `ask` step, as it is journalled and shown."""
+    words: dict[str, Any] = {"path": path, "text": question.text, "kind": "ask"}
+    words["choices"] = [*(question.choices or ["answer"]), "abort"]
+    if question.schema is not None and not question.choices:
+        words["schema"] = question.schema
+    names = ("description", "deadline", "remind", "assignee")
+    return words | {name: getattr(question, name) for name in names if getattr(question, name)}
 
 
 def _as_invocation(step: Step, ask: Ask, value: Any) -> Invocation:
