@@ -74,6 +74,7 @@ def test_every_prefix_of_a_journal_is_a_valid_state_and_replay_is_deterministic(
         assert replayed.number == number
         assert replayed.word in get_args(RunWord)
         assert (replayed.question is None) or replayed.word == "waiting"
+        assert (replayed.word != "waiting") or replayed.reason == (replayed.question or {})["reason"]
         assert replayed.done <= len(replayed.steps) + len(replayed.saved)
 
 
@@ -218,3 +219,52 @@ def test_an_answer_to_an_ask_step_is_kept_for_the_replay():
     )
 
     assert RunState.replay("r", events).answers == {"ask": "yes"}
+
+
+def asked(path: str) -> tuple[str, dict[str, Any]]:
+    question = {"path": path, "kind": "ask", "text": f"{path}?", "choices": ["yes", "abort"]}
+    return "waiting", {"reason": f"{path}?", "question": question}
+
+
+def answered(path: str, choice: str = "yes") -> tuple[str, dict[str, Any]]:
+    return "settled", {"path": path, "choice": choice, "value": None}
+
+
+@given(st.lists(st.sampled_from(["a/ask", "b/ask", "c/ask"]), unique=True, min_size=1), st.data())
+def test_each_branch_may_ask_and_the_run_waits_as_long_as_one_of_them_does(paths: list[str], data: st.DataObject):
+    """Asked and answered in any order, with a crash at any moment, each answer reaches the branch that asked."""
+    open_: list[str] = []
+    done: list[str] = []
+    entries: list[tuple[str, dict[str, Any]]] = [("started", {"lease": 1})]
+    while len(done) < len(paths):
+        left = [path for path in paths if path not in open_ and path not in done]
+        path = data.draw(st.sampled_from([*left, *open_]))
+        if path in left:
+            entries.append(asked(path))
+            open_.append(path)
+        else:
+            entries.append(answered(path))
+            open_.remove(path)
+            done.append(path)
+        if data.draw(st.booleans()):
+            entries.append(("resumed", {"lease": 2}))
+        state = RunState.replay("r", journal(*entries))
+
+        assert list(state.questions) == open_
+        assert state.word == ("waiting" if open_ else "running")
+        assert state.reason == (f"{open_[0]}?" if open_ else None)
+        assert state.answers == dict.fromkeys(done, "yes")
+
+
+@pytest.mark.parametrize("ending", [("aborting", {"who": "ada"}), answered("b", "abort")])
+def test_a_run_that_is_to_end_asks_nothing_any_more(ending: tuple[str, dict[str, Any]]):
+    state = RunState.replay("r", journal(asked("a"), asked("b"), ending))
+
+    assert (state.questions, state.word, state.aborting) == ({}, "running", True)
+
+
+def test_a_question_that_nobody_answered_in_time_is_known_to_have_ended_so():
+    state = RunState.replay("r", journal(asked("a"), answered("a", engine.LATE)))
+
+    assert (state.questions, state.answers) == ({}, {})
+    assert state.late["a"]["text"] == "a?"

@@ -30,19 +30,22 @@ CHOICES: Mapping[str, str] = {
 }
 """What a person may answer about a step whose outcome no machine knows."""
 
+LATE = "late"
+"""The choice that stands in the journal where nobody answered in time and the question says that this is a failure."""
 
-def state_after(kind: str, body: Mapping[str, Any]) -> str | None:
-    """The run's word after an event; None if the event does not change it."""
-    words = {
-        "submitted": "queued",
-        "started": "running",
-        "resumed": "running",
-        "waiting": "waiting",
-        "paused": "paused",
-    }
+
+def state_after(kind: str, body: Mapping[str, Any], *, asks: str | None = None) -> str | None:
+    """The run's word after an event; None if the event does not change it.
+
+    Args:
+        kind, body: of the event.
+        asks: what the run still asks after it; it waits as long as anything is open.
+    """
     if kind == "finished":
         return str(body["state"])
-    return "running" if kind == "settled" else words.get(kind)
+    if kind in ("started", "resumed", "settled"):
+        return "running" if asks is None else "waiting"
+    return {"submitted": "queued", "waiting": "waiting", "paused": "paused", "aborting": "running"}.get(kind)
 
 
 @dataclass(slots=True)
@@ -88,9 +91,12 @@ class RunState:
     done: int = 0
     """Steps and saves that are over, for a progress bar."""
     saved: set[str] = field(default_factory=set)
-    question: Mapping[str, Any] | None = None
+    questions: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What people are asked now, by path, the oldest first: each branch of a run may ask."""
     answers: dict[str, Any] = field(default_factory=dict)
     """What people answered to `ask` steps, by path."""
+    late: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Questions that nobody answered in time and that end with that, by path: what is told of it."""
     pausing: bool = False
     """A person asked it to stand still before its next step."""
     aborting: bool = False
@@ -109,10 +115,16 @@ class RunState:
         """Fold one event (flat form) into the state."""
         kind = event["kind"]
         self.number = event["number"]
-        if word := state_after(kind, event):
-            self.word, self.reason = word, event.get("reason")
         if fold := _FOLDS.get(kind):
             fold(self, event)
+        asks = self.question["reason"] if self.question else None
+        if word := state_after(kind, event, asks=asks):
+            self.word, self.reason = word, asks if word == "waiting" else event.get("reason")
+
+    @property
+    def question(self) -> Mapping[str, Any] | None:
+        """The oldest question that is open."""
+        return next(iter(self.questions.values()), None)
 
 
 def _submitted(state: RunState, event: Mapping[str, Any]) -> None:
@@ -142,16 +154,20 @@ def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
 
 
 def _waiting(state: RunState, event: Mapping[str, Any]) -> None:
-    state.question = event["question"]
+    question = event["question"]
+    state.questions[question["path"]] = {**question, "reason": event["reason"]}
 
 
 def _settled(state: RunState, event: Mapping[str, Any]) -> None:
-    asked, state.question = state.question or {}, None
+    asked = state.questions.pop(event["path"], {})
     choice = event["choice"]
     if choice == "abort":
-        state.aborting = True
+        _aborting(state, event)
+    elif choice == LATE:
+        state.late[event["path"]] = {"text": asked.get("text", ""), "at": event["at"]}
     elif asked.get("kind") == "ask":
         state.answers[event["path"]] = event["value"] if choice == "answer" else choice
+        state.done += 1
     else:
         step = state.steps[event["path"]]
         step.settled, step.entered = choice, event["value"]
@@ -167,6 +183,7 @@ def _resuming(state: RunState, event: Mapping[str, Any]) -> None:
 
 def _aborting(state: RunState, event: Mapping[str, Any]) -> None:
     state.aborting = True
+    state.questions.clear()  # what is still open is of no use any more; clean-up steps may ask anew
 
 
 def _saved(state: RunState, event: Mapping[str, Any]) -> None:
@@ -176,7 +193,7 @@ def _saved(state: RunState, event: Mapping[str, Any]) -> None:
 
 def _finished(state: RunState, event: Mapping[str, Any]) -> None:
     state.error, state.ended = event["error"], event["at"]
-    state.question = None
+    state.questions.clear()
 
 
 _FOLDS = {
