@@ -7,7 +7,7 @@ point; for what has come since, open it again. Arrays are loaded when they are a
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from labretto.catalog import codec
 from labretto.catalog.arrays import Arrays
+from labretto.catalog.documents import documents_of
 from labretto.catalog.events import read_events
 from labretto.catalog.history import ENDED, Step, fold
 from labretto.catalog.store import read_manifest
@@ -108,6 +109,10 @@ class Record:
         """The saved rows as a data frame; an array is one cell, units are in `frame.attrs["units"]`."""
         with Arrays(self.folder) as arrays:
             return to_frame(columns_of(self.rows, arrays), self._attrs())
+
+    def to_documents(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The record as Bluesky's event-model documents, `(name, document)`, in order (see `catalog.documents`)."""
+        return documents_of(self.folder)
 
     def _attrs(self) -> dict[str, str]:
         said = {key: self.manifest.get(key) for key in ("name", "state", "who", "submitted", "started", "ended")}
