@@ -12,7 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +67,22 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             return
 
 
+def _add_missing(connection: sqlite3.Connection, added: Mapping[str, Mapping[str, str]]) -> None:
+    """Bring the tables of an older file up to this version."""
+    for table, columns in added.items():
+        if columns.keys() <= (there := _columns(connection, table)) or not there:
+            continue
+        connection.execute("BEGIN IMMEDIATE")  # another process may be about to do the same
+        for name in columns.keys() - _columns(connection, table):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {columns[name]}")
+        connection.execute("COMMIT")
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    """Names of a table's columns; empty if there is no such table."""
+    return {row["name"] for row in connection.execute(f"PRAGMA table_info({table})")}
+
+
 def storage_error(path: Path, error: Exception) -> StorageError:
     """What a database or system error means to the one who asked for the write."""
     damaged = isinstance(error, sqlite3.Error) and _code(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -114,13 +130,17 @@ class _Transaction:
 class Database:
     """The file `path` with the tables of `schema` (SQL, every statement `IF NOT EXISTS`).
 
+    `added` has the columns that a table of an older file may lack: table → column → its definition, each NULL or with
+    a default. They are put there before anything else is done; a file that has them is left as it is.
+
     `write` and `transact` may be called from any thread. `read` uses one connection of its own under a lock.
     """
 
-    def __init__(self, path: Path, schema: str) -> None:
+    def __init__(self, path: Path, schema: str, *, added: Mapping[str, Mapping[str, str]] | None = None) -> None:
         self.path = path
         self._writer = connect(path)
         try:
+            _add_missing(self._writer, added or {})
             self._writer.executescript(schema)
             self._reader = connect(path, read_only=True)
         except (sqlite3.Error, StorageError) as error:

@@ -107,8 +107,10 @@ async def test_rows_come_in_queue_order_by_state_and_all_of_them_if_asked(journa
     assert [row.id for row in journal.rows(("queued",), limit=4)] == ["r0", "r1", "r2", "r4"]
     assert len(journal.rows()) == 100
     assert len(journal.rows(limit=None)) == 120
-    assert [row.id for row in journal.rows(limit=2, after=journal.row("r3").position)] == ["r4", "r5"]
     assert [row.id for row in journal.newest(2)] == ["r119", "r118"]
+    assert [row.id for row in journal.newest(2, before="r118")] == ["r117", "r116"]
+    assert [row.id for row in journal.newest(2, states=("running", "failed"))] == ["r3"]
+    assert journal.newest(2, before="nobody") == []
 
 
 async def test_a_run_with_odd_characters_is_only_not_found(journal: SqliteJournal):

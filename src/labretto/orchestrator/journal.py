@@ -18,8 +18,10 @@ from typing import Any, Protocol
 from labretto.errors import ConflictError, NotFoundError
 from labretto.instrument import codec
 from labretto.instrument.reading import isoformat, now
-from labretto.orchestrator.engine import state_after
-from labretto.sqlite import Database, Row
+from labretto.orchestrator import table
+from labretto.orchestrator.place import count
+from labretto.orchestrator.table import RunRow as RunRow, row_of
+from labretto.sqlite import Database
 
 Entry = tuple[str, Mapping[str, Any]]
 """Kind and body of an event to be appended."""
@@ -29,16 +31,10 @@ CREATE TABLE IF NOT EXISTS events (
     sequence INTEGER PRIMARY KEY, run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, at TEXT NOT NULL,
     body BLOB NOT NULL, UNIQUE (run, number)
 );
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, who TEXT, state TEXT NOT NULL, reason TEXT, last INTEGER NOT NULL,
-    position INTEGER NOT NULL, submitted TEXT NOT NULL, started TEXT, ended TEXT
-);
-CREATE INDEX IF NOT EXISTS runs_by_state ON runs (state, position);
-CREATE INDEX IF NOT EXISTS runs_by_position ON runs (position);
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0), ('owner', 0);
-"""
+"""  # with the table of runs: `table.SCHEMA`
 
 
 @dataclass(frozen=True)
@@ -56,28 +52,6 @@ class Event:
     def as_dict(self) -> dict[str, Any]:
         """The flat form of records and of the API."""
         return {"run": self.run, "number": self.number, "kind": self.kind, "at": self.at, **self.body}
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """What the table of runs says of one."""
-
-    id: str
-    name: str
-    who: str | None
-    state: str
-    reason: str | None
-    last: int
-    """Number of its last event."""
-    position: int
-    """Place in the queue; smaller goes first."""
-    submitted: str
-    started: str | None
-    ended: str | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON of it."""
-        return {name: getattr(self, name) for name in RunRow.__dataclass_fields__}
 
 
 class Journal(Protocol):
@@ -100,11 +74,14 @@ class Journal(Protocol):
     def row(self, run: str) -> RunRow:
         """What the table says of one run; `NotFoundError` if there is none."""
 
-    def rows(self, states: Sequence[str] = (), *, limit: int | None = 100, after: int | None = None) -> list[RunRow]:
-        """Runs in queue order; of the given states, at positions after `after`; None: all of them."""
+    def rows(self, states: Sequence[str] = (), *, limit: int | None = 100) -> list[RunRow]:
+        """Runs in the order of the queue; of the given states; limit None: all of them."""
 
-    def newest(self, limit: int) -> list[RunRow]:
-        """The runs submitted last, newest first."""
+    def newest(
+        self, limit: int, *, before: str | None = None, states: Sequence[str] = (), label: str | None = None
+    ) -> list[RunRow]:
+        """The runs submitted last, newest first; only those submitted before the run `before`, in one of `states`,
+        with that label."""
 
     async def own(self) -> None:
         """Be the only writer from now on; whoever was it before is refused from here on, also within a run."""
@@ -126,7 +103,7 @@ class SqliteJournal:
     """The journal of a lab on one machine: one SQLite file, one writer thread, group commit."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA + table.SCHEMA, added=table.ADDED)
         self._owner = 0
 
     async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
@@ -157,30 +134,26 @@ class SqliteJournal:
         rows = self._database.read("SELECT * FROM runs WHERE id = ?", (run,))
         if not rows:
             raise NotFoundError(f"There is no run {run[:80]!r}.", way_out="GET /api/runs lists them.")
-        return _row(rows[0])
+        return row_of(rows[0])
 
-    def rows(self, states: Sequence[str] = (), *, limit: int | None = 100, after: int | None = None) -> list[RunRow]:
+    def rows(self, states: Sequence[str] = (), *, limit: int | None = 100) -> list[RunRow]:
         """See `Journal`."""
-        where = [f"state IN ({','.join('?' * len(states))})"] if states else []
-        where += ["position > ?"] if after is not None else []
-        parameters = [*states, *([after] if after is not None else []), -1 if limit is None else limit]
-        clause = f"WHERE {' AND '.join(where)}" if where else ""
-        # Only question marks are put into the text.
-        sql = f"SELECT * FROM runs {clause} ORDER BY position LIMIT ?"
-        return [_row(row) for row in self._database.read(sql, parameters)]
+        return table.in_queue_order(self._database, states, -1 if limit is None else limit)
 
-    def newest(self, limit: int) -> list[RunRow]:
+    def newest(
+        self, limit: int, *, before: str | None = None, states: Sequence[str] = (), label: str | None = None
+    ) -> list[RunRow]:
         """See `Journal`."""
-        return [_row(row) for row in self._database.read("SELECT * FROM runs ORDER BY position DESC LIMIT ?", (limit,))]
+        return table.newest(self._database, limit, before=before, states=states, label=label)
 
     async def own(self) -> None:
         """See `Journal`."""
-        self._owner = await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "owner"), flush=True))
+        self._owner = await asyncio.wrap_future(self._database.transact(lambda c: count(c, "owner"), flush=True))
 
     async def next_lease(self, *, above: int = 0) -> int:
         """See `Journal`."""
         # Not flushed: should a power cut take the number back, the hosts have it and a higher one is asked for.
-        return await asyncio.wrap_future(self._database.transact(lambda c: _count(c, "lease", above)))
+        return await asyncio.wrap_future(self._database.transact(lambda c: count(c, "lease", above)))
 
     def note(self, name: str, value: Any) -> Future[int]:
         """See `Journal`."""
@@ -213,12 +186,10 @@ def _append(
         )
     rows = [(event.run, event.number, event.kind, event.at, body) for event, body in zip(events, packed, strict=True)]
     connection.executemany("INSERT INTO events (run, number, kind, at, body) VALUES (?, ?, ?, ?, ?)", rows)
-    if not found:
-        first = events[0]
-        values = (run, first.body["name"], first.body.get("who"), _count(connection, "position"), first.at)
-        sql = "INSERT INTO runs (id, name, who, state, last, position, submitted) VALUES (?, ?, ?, 'queued', 0, ?, ?)"
-        connection.execute(sql, values)
-    _follow(connection, run, events)
+    if found:
+        table.follow(connection, run, events)
+    else:
+        table.add(connection, run, *events)
 
 
 def _check_owner(connection: sqlite3.Connection, owner: int) -> None:
@@ -228,26 +199,3 @@ def _check_owner(connection: sqlite3.Connection, owner: int) -> None:
             "Another hub has taken this journal over.",
             way_out="Only one hub may own a lab's folder; this one must stop.",
         )
-
-
-def _follow(connection: sqlite3.Connection, run: str, events: Sequence[Event]) -> None:
-    """Bring the row of `run` up to its events."""
-    changes: dict[str, Any] = {"last": events[-1].number}
-    for event in events:
-        if state := state_after(event.kind, event.body):
-            changes |= {"state": state, "reason": event.body.get("reason")}
-        if event.kind == "started":
-            changes["started"] = event.at
-        if event.kind == "finished":
-            changes["ended"] = event.at
-    names = ", ".join(f"{name} = ?" for name in changes)
-    connection.execute(f"UPDATE runs SET {names} WHERE id = ?", (*changes.values(), run))
-
-
-def _count(connection: sqlite3.Connection, name: str, above: int = 0) -> int:
-    sql = "UPDATE counters SET value = MAX(value, ?) + 1 WHERE name = ? RETURNING value"
-    return int(connection.execute(sql, (above, name)).fetchone()["value"])
-
-
-def _row(row: Row) -> RunRow:
-    return RunRow(**{name: row[name] for name in RunRow.__dataclass_fields__})
