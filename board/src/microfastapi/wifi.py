@@ -100,13 +100,17 @@ def setup(app, wifi: Wifi, file: str = "wifi.json") -> None:
     """`PUT /wifi {"ssid", "password"}` writes the network to be joined at the next start; `load` reads it."""
     import json
 
+    from .answer import HTTPException
     from .parameters import Parameter
 
     def put(request):
         fields = request.fields()
+        ssid = fields.get("ssid")
+        if not ssid or type(ssid) is not str:  # the board would wait for a network without a name, for ever
+            raise HTTPException(422, "ssid: the name of the network is missing")
         with open(file, "w") as place:
-            json.dump({"ssid": str(fields.get("ssid", "")), "password": str(fields.get("password", ""))}, place)
-        return {"ssid": fields.get("ssid"), "next": "restart the board"}
+            json.dump({"ssid": ssid, "password": str(fields.get("password", ""))}, place)
+        return {"ssid": ssid, "next": "restart the board"}
 
     request = Parameter(where="request")
     request.name = "request"
