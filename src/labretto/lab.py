@@ -23,6 +23,9 @@ from labretto.errors import InvalidError, NotFoundError
 Effect = Literal["read", "absolute", "checkable", "once"]
 """The words of `labretto.instrument.invocation.Effect`, which stands above this room."""
 
+Severity = Literal["notice", "warning", "critical"]
+"""How grave an alarm is."""
+
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 """A name of a lab or an instrument: it becomes a folder, a part of a URL and the first half of `stage.move`."""
 
@@ -31,7 +34,7 @@ ALONE = "instruments"
 
 SIDE = (
     *("hidden", "concurrent", "effects", "units", "descriptions", "measurement", "slow", "poll", "safe"),
-    *("expected", "consumes", "refills"),
+    *("expected", "consumes", "refills", "dead_band", "alarms"),
 )
 """The keys that say of a driver what its class does not (`labretto.instrument.overlay`); they may stand in a file."""
 
@@ -69,6 +72,28 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
 
+class AlarmLimit(_Frozen):
+    """Where an alarm is raised: above a value, below one, or at one that should not be."""
+
+    above: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    below: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    equals: bool | int | str | None = None
+    hysteresis: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """How far within the limit it has to be before the alarm is over."""
+    severity: Severity = "warning"
+
+    @pydantic.model_validator(mode="after")
+    def _says_where(self) -> AlarmLimit:
+        if self.above is None and self.below is None and self.equals is None:
+            raise ValueError("it says neither above nor below nor equals")
+        if self.above is not None and self.below is not None and self.below >= self.above:
+            raise ValueError(f"below={self.below:g} and above={self.above:g} leave no value without an alarm")
+        return self
+
+
+_Alarms = Annotated[list[AlarmLimit], pydantic.BeforeValidator(lambda said: said if isinstance(said, list) else [said])]
+
+
 class LabInstrument(_Frozen):
     """One `[instruments.<name>]` table: a driver to serve, or the address of a host elsewhere."""
 
@@ -103,6 +128,10 @@ class LabInstrument(_Frozen):
     """Attributes that are read only when somebody asks for them by name."""
     poll: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Attribute → seconds between two looks at it."""
+    dead_band: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    """Attribute → how far it has to move, in its unit, before that is told."""
+    alarms: dict[str, _Alarms] = {}
+    """Attribute → the limits at which all are told."""
     safe: dict[str, Any] = {}
     """Attribute → value that `stop()` sets, for a driver without a `stop` of its own."""
     expected: dict[str, Annotated[float, Field(ge=0)]] = {}

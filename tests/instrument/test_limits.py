@@ -128,7 +128,7 @@ async def test_a_default_that_is_outside_is_refused_as_if_it_were_given(host: Ho
 
 async def test_without_the_needed_state_nothing_is_done(host: Host, furnace: Furnace) -> None:
     furnace._door = "open"
-    host._last.clear()
+    host._readings.forget()
     with pytest.raises(ConflictError, match=r"door is 'open', which is none of 'closed'") as refused:
         await host.invoke("ramp", {"to": 100, "rate": 5})
     assert refused.value.fields["needs"] == "door"
@@ -138,7 +138,7 @@ async def test_without_the_needed_state_nothing_is_done(host: Host, furnace: Fur
     furnace._door = "closed"
     await host.wait((await host.invoke("ramp", {"to": 100, "rate": 5})).id)
     furnace._door = "broken"
-    host._last.clear()
+    host._readings.forget()
     with pytest.raises(ConflictError, match=r"door cannot be read .*no contact"):
         await host.invoke("ramp", {"to": 100, "rate": 5})
     assert furnace._calls == [(100, 5)]
@@ -161,7 +161,7 @@ async def test_two_with_the_same_id_are_one_also_while_a_state_is_looked_at(host
     from labretto.instrument.invocation import new_id
 
     identity = new_id()
-    host._last.clear()
+    host._readings.forget()
     asked = [host.invoke("ramp", {"to": 100, "rate": 5}, identity=identity) for _ in range(10)]
     assert {answer.id for answer in await asyncio.gather(*asked)} == {identity}
     await host.wait(identity)

@@ -113,12 +113,13 @@ async def test_what_is_slow_is_read_when_it_is_asked_for_by_name_and_never_else(
         assert oven.looks()["history"] == 1
 
 
-async def test_within_its_poll_time_a_reading_is_good_enough_for_who_looks_at_all(hosting: Hosting) -> None:
+async def test_within_its_poll_time_a_reading_is_good_enough_for_whoever_asks(hosting: Hosting) -> None:
     async with hosting(Overlay(poll={"temperature": 3600.0})) as (host, _):
         first = await host.read("temperature")
         assert (await host.read_all())["temperature"] == first
         assert (await host.read_all())["temperature"] == first
-        assert (await host.read("temperature")).value > first.value
+        assert await host.read("temperature") == first
+        assert (await host.read("temperature", fresh=True)).value > first.value
 
 
 async def test_without_one_it_is_read_each_time(hosting: Hosting) -> None:

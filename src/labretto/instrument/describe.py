@@ -21,6 +21,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    Sequence,
 )
 from dataclasses import InitVar, dataclass, field, replace
 from types import FunctionType
@@ -68,6 +69,24 @@ def concurrent(function: Function) -> Function:
     return function
 
 
+def polled(every: float, *, dead_band: float | None = None) -> Callable[[Function], Function]:
+    """Declare, under `@property`, that the host looks by itself each `every` seconds and tells what moved.
+
+    Args:
+        every: seconds.
+        dead_band: how far it has to move, in its unit, before that is told.
+    """
+    if not every > 0 or (dead_band is not None and not dead_band >= 0):
+        raise InvalidError(f"polled(every={every!r}, dead_band={dead_band!r}) is not possible.")
+
+    def mark(function: Function) -> Function:
+        function.__labretto_poll__ = every  # type: ignore[attr-defined]
+        function.__labretto_dead_band__ = dead_band  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
 @dataclass(frozen=True)
 class Attribute:
     """A named value of an instrument."""
@@ -82,7 +101,13 @@ class Attribute:
     slow: bool = False
     """Read only when somebody asks for it by name, not with all the others."""
     poll: float | None = None
-    """Seconds for which a reading is good enough for who looks at all attributes; None: each time it is read anew."""
+    """Seconds between two looks that the host takes by itself; None: it looks only when somebody asks."""
+    dead_band: float | None = None
+    """How far it has to move, in its unit, before that is told; None: every change is."""
+    alarms: Sequence[Mapping[str, Any]] = ()
+    """Limits at which all are told: "above", "below" or "equals", "hysteresis", "severity"."""
+    keep: float | None = None
+    """Seconds for which a reading is good enough for who looks at all attributes at once."""
 
     @property
     def unit(self) -> str | None:
@@ -148,7 +173,10 @@ class Description:
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Description:
         """The description that `as_dict` wrote."""
-        attributes = {name: Attribute(name=name, **a) for name, a in body["attributes"].items()}
+        attributes = {
+            name: Attribute(name=name, **{**a, "alarms": tuple(a.get("alarms", ()))})
+            for name, a in body["attributes"].items()
+        }
         actions = {
             name: Action(name=name, **{**a, "parameters": {key: Parameter(**p) for key, p in a["parameters"].items()}})
             for name, a in body["actions"].items()
@@ -158,7 +186,9 @@ class Description:
 
 
 def _attribute_as_dict(attribute: Attribute) -> dict[str, Any]:
-    said = {word: getattr(attribute, word) for word in ("measurement", "slow", "poll") if getattr(attribute, word)}
+    words = ("measurement", "slow", "poll", "dead_band", "keep")
+    said = {word: getattr(attribute, word) for word in words if getattr(attribute, word)}
+    said |= {"alarms": [dict(limit) for limit in attribute.alarms]} if attribute.alarms else {}
     return {"description": attribute.description, "schema": attribute.schema, "writable": attribute.writable} | said
 
 
@@ -284,6 +314,8 @@ def _attribute(
         writable=setter is not None,
         slow=getattr(getter, "__labretto_slow__", False),
         poll=getattr(getter, "__labretto_poll__", None),
+        dead_band=getattr(getter, "__labretto_dead_band__", None),
+        keep=getattr(getter, "__labretto_keep__", None),
     )
     return attribute, adapter_of(annotation, place) if setter else None
 

@@ -26,6 +26,7 @@ from labretto.errors import (
     UnreachableError,
 )
 from labretto.instrument import codec
+from labretto.instrument.alarms import Alarm, Alarms
 from labretto.instrument.arguments import check_arguments, check_value
 from labretto.instrument.checks import Checked, outcome_of
 from labretto.instrument.describe import Action, Description, Offer
@@ -34,7 +35,9 @@ from labretto.instrument.invocation import Invocation, check_id, new_id
 from labretto.instrument.leases import Lease, Leases, lease_as_dict
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.limits import WHOLE, Limits, check_rate, unmet
+from labretto.instrument.polling import Polling
 from labretto.instrument.reading import Reading, isoformat, now
+from labretto.instrument.readings import Readings
 from labretto.instrument.thread import DriverThread, driver_error
 from labretto.instrument.watch import OVERRUN, Watch
 
@@ -44,9 +47,9 @@ Listener = Callable[[str, dict[str, Any]], None]
 """Called in the front loop with a topic and a body; must not block.
 
 Topics: "invocation" (began, ended), "stream" (a row of a generator), "attribute" (a reading that says something new,
-with the name as "attribute"), "lease" (who has the instrument now; "holder" is None where nobody has), "progress",
-"overrun" (an action takes longer than usual), "overdue" (it was cancelled and has not ended in time), "problem"
-(problem details of what the host cannot do now).
+with the name as "attribute"), "alarm" (raised, cleared, acknowledged), "lease" (who has the instrument now; "holder" is
+None where nobody has), "progress", "overrun" (an action takes longer than usual), "overdue" (it was cancelled and has
+not ended in time), "problem" (problem details of what the host cannot do now).
 """
 
 STOP_WITHIN = 2.0
@@ -105,7 +108,9 @@ class Host:
         self._leases = Leases(offer.description.name, ledger)
         self._thread = DriverThread(offer.description.name, make, asynchronous=offer.asynchronous, at_end=ledger.close)
         self._running: dict[str, _Front] = {}
-        self._last: dict[str, Reading] = {}
+        self._readings = Readings(lambda: self.description.attributes, self._tell_reading)
+        self._alarms = Alarms(ledger, self._tell_alarm)
+        self._polling: Polling | None = None
         self._sets: dict[str, tuple[Any, float]] = {}
         """Attribute with a rate → what it was set to last, and when."""
         self._wanted: set[str] = set()
@@ -135,7 +140,11 @@ class Host:
         except BaseException:
             await self.close()
             raise
-        self._thread.soon(self._look_at, [name for name, each in self.description.attributes.items() if not each.slow])
+        attributes = self.description.attributes
+        self._alarms.watch(self.description.name, attributes)
+        self._thread.soon(self._look_at, [name for name, each in attributes.items() if not each.slow])
+        periods = {name: each.poll for name, each in attributes.items() if each.poll}
+        self._polling = Polling(periods, self._poll, self._silent)
         return self
 
     async def _complete(self) -> None:
@@ -179,6 +188,8 @@ class Host:
         if self._closing:
             return
         self._closing = True
+        if self._polling:
+            await self._polling.end()
         until = asyncio.get_running_loop().time() + STOP_WITHIN
         for front in self._running.values():
             if front.execution.cancellable:
@@ -211,8 +222,16 @@ class Host:
 
     # Reading and writing ------------------------------------------------------------------------------------------
 
-    async def read(self, attribute: str) -> Reading:
+    def recent(self, attribute: str) -> Reading | None:
+        """The reading that `read` would answer without asking the driver; None if it would ask."""
+        known = not self._closing and attribute in self.description.attributes
+        return self._readings.recent(attribute) if known else None
+
+    async def read(self, attribute: str, *, fresh: bool = False) -> Reading:
         """One look at `attribute`; while a blocking action runs, the last reading, marked stale.
+
+        What is polled is answered from memory, as long as that is younger than its period and nothing has acted since;
+        `fresh` asks the driver all the same.
 
         Raises:
             NotFoundError: there is no such attribute.
@@ -221,6 +240,8 @@ class Host:
         """
         self._refuse_if_closing()
         self._attribute(attribute)
+        if not fresh and (recent := self._readings.recent(attribute)):
+            return recent
         if self._blocked():
             return self._stale(attribute)
         return await self._thread.call(f"{self.description.name}.{attribute}", lambda: self._read(attribute))
@@ -230,7 +251,7 @@ class Host:
 
         One that is slow, or was read within its `poll` seconds, is answered from memory.
         """
-        return {name: self._recent(name) or await self._read_or_error(name) for name in self.description.attributes}
+        return {name: self._at_hand(name) or await self._read_or_error(name) for name in self.description.attributes}
 
     async def write(self, attribute: str, value: Any, *, lease: int | None = None) -> Reading:
         """Set `attribute`, then read it back.
@@ -261,10 +282,12 @@ class Host:
                 raise driver_error(f"{place} = {value!r}"[:200], error) from error
             return self._read(attribute)
 
+        self._readings.acted()
         try:
             return await self._thread.call(place, set_and_read)
         except LabError:
             self._sets.pop(attribute, None)  # what it is now has to be read
+            self._readings.acted()
             raise
 
     def _refuse_now(self, lease: int | None, asked: str, *, alone: str | None) -> None:
@@ -281,9 +304,9 @@ class Host:
             ConflictError: it is not, or that cannot be seen.
         """
         for attribute, need in self._limits.needs(name).items():
-            seen = self._last.get(attribute)
+            seen = self._readings.last(attribute)
             if seen is None or need.against(seen, now()):  # young enough and right needs no second look
-                seen = await self._read_or_error(attribute)
+                seen = await self._read_or_error(attribute, fresh=True)
             if fault := need.against(seen, now()):
                 raise unmet(f"{self.description.name}: {asked}", attribute, fault)
 
@@ -292,7 +315,7 @@ class Host:
         if rate is None:
             return
         place = f"{self.description.name}.{attribute}"
-        before, at = self._sets.get(attribute) or ((await self.read(attribute)).value, -WHOLE)
+        before, at = self._sets.get(attribute) or ((await self.read(attribute, fresh=True)).value, -WHOLE)
         check_rate(place, rate, before, value, self._front.time() - at)
         self._sets[attribute] = value, self._front.time()
 
@@ -430,6 +453,7 @@ class Host:
         self._refuse_if_busy(method)
         place = f"{self.description.name}.{method}"
         said = await self._thread.call_and_await(place, lambda: getattr(self._thread.driver, method)(**arguments))
+        self._readings.acted()
         return Checked(found.id, found.action, *outcome_of(place, said))
 
     def running(self) -> list[Invocation]:
@@ -486,11 +510,41 @@ class Host:
         for front in self._running.values():
             front.execution.ended_by("stop")
         began = self._front.time()
+        self._readings.acted()
         safe: dict[str, Any] = {"make_safe": self._set_safe} if self._offer.safe else {}
         detail = await self._thread.stop(STOP_WITHIN, blocked=self._blocked(), **safe)
+        self._readings.acted()
         for front in self._running.values():
             self._thread.soon(front.execution.cancel)
         return {"stopped": detail is None, "seconds": round(self._front.time() - began, 6), "detail": detail}
+
+    # Alarms -------------------------------------------------------------------------------------------------------
+
+    def alarms(self) -> list[Alarm]:
+        """All that are not over, or that nobody has seen; the gravest first."""
+        return self._alarms.listed()
+
+    def acknowledge(self, alarm: str, by: str, note: str = "") -> Alarm:
+        """Somebody has seen it. See `Alarms.acknowledge`."""
+        self._refuse_if_closing()
+        return self._alarms.acknowledge(alarm, by, note)
+
+    def _tell_alarm(self, alarm: Alarm) -> None:
+        self._tell("alarm", alarm.as_dict())
+
+    async def _poll(self, attribute: str) -> None:
+        """A look that nobody asked for; while the driver blocks, at its next opportunity."""
+        if self._blocked():
+            self._wanted.add(attribute)
+            self._silent(attribute)
+            return
+        with contextlib.suppress(LabError):  # it is being closed
+            await self._thread.call(self.description.name, lambda: self._read_or_note(attribute))
+
+    def _silent(self, attribute: str) -> None:
+        busy = next((f.execution.invocation.action for f in self._running.values()), None)
+        why = f"{busy} keeps the driver busy" if busy else "the driver has not answered"
+        self._readings.silent(attribute, why)
 
     # The front loop -----------------------------------------------------------------------------------------------
 
@@ -502,6 +556,7 @@ class Host:
         # Whoever asked may have left before it is known that the ledger refused; that is no error of the host.
         front.begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
         self._running[invocation.id] = front
+        self._readings.acted()
         execution.start(
             lambda error: self._thread.tell(self._told_begun, front, error),
             lambda ended: self._thread.tell(self._told_over, front, ended),
@@ -520,6 +575,7 @@ class Host:
 
     def _told_over(self, front: _Front, ended: Invocation) -> None:
         self._running.pop(ended.id, None)
+        self._readings.acted()
         front.watch.end()
         if not front.over.done():
             front.over.set_result(ended)
@@ -609,9 +665,11 @@ class Host:
         try:
             self._thread.plainly(lambda: self._read(attribute))
         except DriverError as error:
-            self._note(attribute, Reading(None, self._unit(attribute), now(), "error", error.detail))
+            reading = Reading(None, self._unit(attribute), now(), "error", error.detail)
+            self._note(attribute, reading, self._readings.acts)
 
     def _read(self, attribute: str) -> Reading:
+        acts = self._readings.acts
         place = f"{self.description.name}.{attribute}"
         try:
             value = codec.settled(getattr(self._thread.driver, attribute))
@@ -619,33 +677,33 @@ class Host:
             raise DriverError(f"{place} cannot be sent: {error.detail}", way_out=error.way_out) from error
         except BaseException as error:
             raise driver_error(place, error) from error
-        return self._note(attribute, Reading(value, self._unit(attribute), now()))
+        return self._note(attribute, Reading(value, self._unit(attribute), now()), acts)
 
-    def _note(self, attribute: str, reading: Reading) -> Reading:
+    def _note(self, attribute: str, reading: Reading, acts: int) -> Reading:
         """Remember the reading; who listens is told if it says something new."""
-        before = self._last.get(attribute)
-        self._last[attribute] = reading
-        if before is None or not _says_the_same(before, reading):
-            self._publish_from_driver("attribute", {"attribute": attribute, **reading.as_dict()})
-        return reading
+        if self._alarms.watches(attribute):
+            self._thread.tell(self._alarms.see, attribute, reading)
+        return self._readings.note(attribute, reading, acts)
+
+    def _tell_reading(self, attribute: str, reading: Reading) -> None:
+        self._publish_from_driver("attribute", {"attribute": attribute, **reading.as_dict()})
 
     def _unit(self, attribute: str) -> str | None:
         return self.description.attributes[attribute].unit
 
-    async def _read_or_error(self, attribute: str) -> Reading:
+    async def _read_or_error(self, attribute: str, *, fresh: bool = False) -> Reading:
         try:
-            return await self.read(attribute)
+            return await self.read(attribute, fresh=fresh)
         except LabError as error:
             return Reading(None, self._unit(attribute), now(), "error", error.detail)
 
-    def _recent(self, attribute: str) -> Reading | None:
+    def _at_hand(self, attribute: str) -> Reading | None:
         """The last reading, where that is good enough for who looks at all."""
-        described, last = self.description.attributes[attribute], self._last.get(attribute)
+        described = self.description.attributes[attribute]
         if described.slow:
             asked = "read only when it is asked for by its name"
-            return last or Reading(None, described.unit, now(), "stale", asked)
-        fresh = last and described.poll and (now() - last.time).total_seconds() < described.poll
-        return last if fresh else None
+            return self._readings.last(attribute) or Reading(None, described.unit, now(), "stale", asked)
+        return self._readings.good_enough(attribute)
 
     def _set_safe(self, driver: object) -> None:
         """Everything that can be made safe is, also after something that could not be."""
@@ -655,7 +713,7 @@ class Host:
 
     def _stale(self, attribute: str) -> Reading:
         self._wanted.add(attribute)
-        last = self._last.get(attribute)
+        last = self._readings.last(attribute)
         busy = next((f.execution.invocation.action for f in self._running.values()), "an action")
         if last is None:
             raise BusyError(f"{self.description.name}.{attribute} was never read, and {busy} keeps the driver busy.")
@@ -670,12 +728,6 @@ def _settle(future: asyncio.Future[None], error: LabError | None) -> None:
         future.set_result(None)
     else:
         future.set_exception(error)
-
-
-def _says_the_same(one: Reading, other: Reading) -> bool:
-    """Arrays are told each time: comparing them would cost more than it spares."""
-    plain = isinstance(other.value, float | int | str | None)
-    return plain and type(one.value) is type(other.value) and (one.value, one.status) == (other.value, other.status)
 
 
 def _spelled(parameters: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -71,6 +71,7 @@ class Ledger:
         self._remember("since", isoformat(now()))
         self.lease = int(self._remember("lease", "0"))
         self.held: dict[str, Any] | None = json.loads(self._remember("held", "null"))
+        self.alarms: list[dict[str, Any]] = json.loads(self._remember("alarms", "[]"))
         self._count = self._connection.execute("SELECT COUNT(*) FROM invocations").fetchone()[0]
         self._interrupt_what_was_running()
         self._forget(self._count - KEPT)
@@ -153,6 +154,13 @@ class Ledger:
             sql = "UPDATE memory SET value = CASE name WHEN 'lease' THEN ? ELSE ? END WHERE name IN ('lease', 'held')"
             self._connection.execute(sql, (str(highest), told))
         self.lease, self.held = highest, json.loads(told)
+
+    def keep_alarms(self, alarms: Sequence[Mapping[str, Any]]) -> None:
+        """Keep the list of alarms, in plain values."""
+        told = json.dumps(list(alarms))
+        with self._writing():
+            self._connection.execute("UPDATE memory SET value = ? WHERE name = 'alarms'", (told,))
+        self.alarms = json.loads(told)
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

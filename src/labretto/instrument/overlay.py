@@ -8,7 +8,7 @@ state or an effect that is misspelled would otherwise be missing in silence.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,12 +17,15 @@ from pydantic import TypeAdapter
 from labretto.errors import ConflictError, InvalidError
 from labretto.instrument.foresight import as_said
 from labretto.instrument.invocation import Effect
-from labretto.lab import did_you_mean
+from labretto.lab import AlarmLimit, did_you_mean
 
 if TYPE_CHECKING:
     from labretto.instrument.describe import Action, Attribute
 
 _EFFECTS = get_args(Effect)
+
+ALARM_POLL = 1.0
+"""Seconds between two looks at an attribute with alarms, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Overlay:
     """Attributes that are read only when somebody asks for them by name."""
     poll: Mapping[str, float] = field(default_factory=dict)
     """Attribute → seconds between two looks at it."""
+    dead_band: Mapping[str, float] = field(default_factory=dict)
+    """Attribute → how far it has to move, in its unit, before that is told."""
+    alarms: Mapping[str, Sequence[AlarmLimit]] = field(default_factory=dict)
+    """Attribute → the limits at which all are told."""
     safe: Mapping[str, Any] = field(default_factory=dict)
     """Attribute → value that `stop()` sets, in this order, for a driver without a `stop` of its own."""
     expected: Mapping[str, float] = field(default_factory=dict)
@@ -74,6 +81,8 @@ def check_overlay(
         "descriptions": {*attributes, *actions},
         "slow": attributes,
         "poll": attributes,
+        "dead_band": attributes,
+        "alarms": attributes,
         "safe": [name for name, attribute in attributes.items() if attribute.writable],
         "measurement": attributes,
         "hidden": {name for cls in driver.__mro__ for name in (*vars(cls), *vars(cls).get("__annotations__", ()))},
@@ -110,12 +119,16 @@ def attributes_as_said(overlay: Overlay, attributes: Mapping[str, Attribute]) ->
 
 def _attribute(overlay: Overlay, attribute: Attribute) -> Attribute:
     name = attribute.name
+    alarms = tuple(limit.model_dump(exclude_none=True) for limit in overlay.alarms.get(name, ()))
+    period = overlay.poll.get(name, attribute.poll) or (ALARM_POLL if alarms else None)
     return replace(
         attribute,
         description=overlay.descriptions.get(name, attribute.description),
         measurement=name == overlay.measurement,
-        slow=name in overlay.slow or (attribute.slow and name not in overlay.poll),
-        poll=overlay.poll.get(name, attribute.poll),
+        slow=name in overlay.slow or (attribute.slow and period is None),
+        poll=period,
+        dead_band=overlay.dead_band.get(name, attribute.dead_band),
+        alarms=alarms,
     )
 
 

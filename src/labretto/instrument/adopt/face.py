@@ -83,7 +83,7 @@ def _property(value: Value) -> property:
     read.__annotations__ = {"return": value.returned}
     read.__doc__ = value.description
     read.__labretto_slow__ = value.slow  # type: ignore[attr-defined]
-    read.__labretto_poll__ = SETTING if value.write else None  # type: ignore[attr-defined]
+    read.__labretto_keep__ = SETTING if value.write else None  # type: ignore[attr-defined]
     write.__annotations__ = {"given": value.taken}
     return property(read, write if value.write else None)
 
