@@ -290,3 +290,20 @@ def test_in_a_pipe_a_run_is_a_line_for_each_state(lab: Any) -> None:
     assert len(set(states)) == len(states)
     assert run.endswith(": succeeded")
     assert Path(record.removeprefix("Record: ")).is_dir()
+
+
+def test_a_record_is_exported_into_a_file_or_to_standard_output(
+    command_line: Any, tmp_path: Path, free_port: int
+) -> None:
+    experiment = tmp_path / "look.yaml"
+    experiment.write_text("name: look\nsteps:\n  - save: {x: 1}\n")
+    lab = tmp_path / "lab.toml"
+    lab.write_text(f'name = "bare"\nport = {free_port}\n')
+    assert command_line.run("run", experiment, "--lab", lab).returncode == 0
+
+    told = command_line.run("export", "look")
+    command_line.run("export", "look", "--format", "csv", "--out", tmp_path / "look.csv")
+
+    assert '["start"' in told.stdout
+    assert (tmp_path / "look.csv").read_text() == "x\n1\n"
+    assert command_line.run("export", "nothing").returncode == 3

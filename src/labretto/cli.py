@@ -161,6 +161,21 @@ def records(
 
 
 @app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A run's id, or words in its name: then the newest of them.")],
+    form: Annotated[str, typer.Option("--format", help="documents (Bluesky's), csv, or one that a package adds.")] = (
+        "documents"
+    ),
+    out: Annotated[Path | None, typer.Option(help="The file to write; default: standard output.")] = None,
+    lab: Annotated[str, typer.Option(help="The lab's name.")] = "",
+) -> None:
+    """Write a record in a format of others; works whether or not a hub runs."""
+    from labretto.terminal import export_record
+
+    export_record(lab, run, form, out)
+
+
+@app.command()
 def connect(
     name: Annotated[str, typer.Argument(help="An instrument's name, lab/name, or its address.")],
     command: Annotated[

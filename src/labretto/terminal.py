@@ -413,6 +413,26 @@ def _search(lab_folder: Path, query: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{**row, "lab": lab_folder.name, "folder": str(lab_folder / "records" / row["folder"])} for row in rows]
 
 
+def export_record(lab: str, run: str, form: str, out: Path | None) -> None:
+    """See `labretto export`."""
+    from labretto.catalog import durable
+    from labretto.catalog.export import format_named
+    from labretto.catalog.read import open_record
+
+    chosen = format_named(form)
+    found = [record for folder in _lab_folders(lab) for record in _search(folder, {"text": run, "limit": 1})]
+    if not found:
+        raise NotFoundError(f"No record has {run[:80]!r} in its id or name.", way_out="`labretto records` lists them.")
+    newest = max(found, key=lambda record: str(record["submitted"]))
+    pieces = chosen(open_record(newest["folder"]))
+    if out is None:
+        sys.stdout.buffer.writelines(pieces)
+        return
+    with durable.aside(out, flush=False) as beside, beside.open("wb") as file:
+        file.writelines(pieces)
+    print(out)
+
+
 # labretto connect -------------------------------------------------------------------------------------------------
 
 _HELP = """list                  what it offers

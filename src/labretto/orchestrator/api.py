@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from labretto.catalog.export import format_named
 from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
 from labretto.errors import NotFoundError
 from labretto.instrument import codec
 from labretto.orchestrator.engine import RunState, RunWord
-from labretto.orchestrator.journal import RunRow
 from labretto.orchestrator.queue import Orchestrator, Submission
+from labretto.orchestrator.table import RunRow
 
 Actor = Annotated[str | None, Header(alias="Labretto-Actor", max_length=200)]
 
@@ -180,6 +182,17 @@ def record_routes(orchestrator: Orchestrator) -> APIRouter:
         record = await asyncio.to_thread(open_record, orchestrator.catalog.find(run))
         columns = await asyncio.to_thread(record.stream, path)
         return answer({"columns": dict(columns), "units": columns.units})
+
+    @router.get("/{run}/export/{form}")
+    async def export(run: str, form: str) -> Response:
+        chosen = await asyncio.to_thread(format_named, form)
+        record = await asyncio.to_thread(open_record, orchestrator.catalog.find(run))
+        name = f'attachment; filename="{record.id}{chosen.ending}"'
+        pieces = iter(chosen(record))
+        first = await asyncio.to_thread(next, pieces, b"")  # what cannot be written is said before the status is
+        return StreamingResponse(
+            itertools.chain([first], pieces), media_type=chosen.media_type, headers={"Content-Disposition": name}
+        )
 
     @router.get("/{run}/files/{path:path}")
     async def file(run: str, path: str) -> Response:
