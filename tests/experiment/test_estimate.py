@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from labretto.experiment.estimate import Row, declared, learned, spread
+from labretto.experiment.estimate import Row, declared, learned, spelled, spread
 
 seconds = st.floats(min_value=0.001, max_value=1e5)
 
@@ -77,3 +77,11 @@ def test_a_row_that_is_made_longer_is_the_row_done_so_many_times(parts: list[tup
 
 def test_what_takes_no_time_has_no_spread():
     assert spread(0.0, 0.0).as_dict() == {"p10": 0, "p50": 0, "p90": 0}
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [(0.25, "0.25 s"), (61, "61 s"), (700, "12 min"), (13_200, "3 h 40 min"), (187_200, "2 d 4 h"), (0, "0 s")],
+)
+def test_a_duration_is_told_as_people_tell_it(of: float, said: str):
+    assert spelled(of) == said

@@ -195,7 +195,7 @@ def test_where_a_result_decides_the_answer_is_a_range_that_says_why():
     assert found.seconds is not None
     assert found.seconds.p10 < 3.5
     assert found.seconds.p90 > 170
-    assert found.notes[0].startswith("It depends on the results of seen what is done: 3 to 181 s.")
+    assert found.notes[0].startswith("It depends on the results of seen what is done: 3 s to 3 min.")
     assert [(each.text, each.certain) for each in found.people] == [("Put on gloves", False)]
 
 
@@ -212,7 +212,7 @@ def test_a_loop_that_a_result_ends_takes_between_its_first_and_its_last_turn():
     found = foresee(UNTIL)
 
     assert found.seconds is not None
-    assert found.notes == ("It depends on the results of repeat[]/seen what is done: 61 to 70 s.",)
+    assert found.notes == ("It depends on the results of repeat[]/seen what is done: 61 s to 70 s.",)
 
 
 def test_a_loop_inside_a_sweep_is_ended_in_each_turn():
@@ -222,7 +222,7 @@ def test_a_loop_inside_a_sweep_is_ended_in_each_turn():
         .replace("\n    steps: [{do: camera", "\n       steps: [{do: camera")
     )
 
-    assert foresee(inner).notes == ("It depends on the results of sweep[]/repeat[]/seen what is done: 63 to 90 s.",)
+    assert foresee(inner).notes == ("It depends on the results of sweep[]/repeat[]/seen what is done: 63 s to 90 s.",)
 
 
 EACH = """
@@ -274,9 +274,9 @@ def test_of_a_step_under_way_only_the_rest_counts():
 
 
 def test_a_time_out_shorter_than_what_the_step_usually_takes_is_told():
-    found = foresee(steps("{do: furnace.ramp, time-out: 30}"))
+    found = foresee(steps("{do: furnace.ramp, timeout: 30}"))
 
-    assert found.notes == ("furnace.ramp: furnace.ramp usually takes 60 s, longer than its time-out of 30 s.",)
+    assert found.notes == ("furnace.ramp usually takes 60 s, longer than its timeout of 30 s.",)
 
 
 def test_the_tanks_to_be_asked_for_are_those_of_the_instruments_used():

@@ -9,6 +9,7 @@ from typing import Any
 from labretto.experiment.model import ForEach, Loop, Repeat, Sweep
 from labretto.experiment.reference import Value, Where
 from labretto.experiment.resolve import Names, refused, resolved
+from labretto.experiment.unknown import stand_in
 
 MOST_TURNS = 10_000_000
 """Of one `repeat`; a number from a slip of the finger is refused rather than begun."""
@@ -31,7 +32,7 @@ def turns(loop: Loop, names: Names) -> Iterator[dict[str, Any]]:
 
 def times(loop: Repeat, names: Names) -> int:
     """How often a `repeat` repeats at most."""
-    number = resolved(loop.times, names)
+    number = stand_in(resolved(loop.times, names), 1)
     whole = not isinstance(number, bool) and isinstance(number, int | float) and float(number).is_integer()
     if not whole or not 0 <= number <= MOST_TURNS:
         way_out = f"`repeat` wants a whole number up to {MOST_TURNS}"
@@ -56,6 +57,7 @@ def _lists(sweep: Sweep, variables: Mapping[str, Value], names: Names) -> list[S
 
 def _list(name: str, values: Value, where: Where, names: Names) -> Sequence[Any]:
     found = resolved(values, names)
+    found = stand_in(found, [found])
     if hasattr(found, "tolist") and getattr(found, "shape", ()) != ():
         found = list(found)
     if not isinstance(found, list | tuple):
