@@ -17,6 +17,7 @@
     └── FailedError             something may have moved: look before you retry
         ├── DriverError         502  the driver raised; its own text and traceback are kept
         ├── CancelledError      409  the action was stopped before its end
+        ├── LateError           409  a person was asked and did not answer in time
         ├── InterruptedActionError 409  the action began, its end was not seen
         └── ExperimentChangedError 409  the experiment no longer matches what its journal says it did
 
@@ -181,6 +182,13 @@ class CancelledError(FailedError):
 
     status = 409
     title = "Stopped before its end"
+
+
+class LateError(FailedError):
+    """A person was asked and did not answer in time."""
+
+    status = 409
+    title = "Nobody answered in time"
 
 
 class InterruptedActionError(FailedError):

@@ -34,6 +34,15 @@ def ended(path: str = "move", state: str = "succeeded", result: Any = 1.0) -> tu
     return "ended", {"path": path, "state": state, "result": result, "error": None}
 
 
+def asked(path: str) -> tuple[str, dict[str, Any]]:
+    question = {"path": path, "kind": "ask", "text": f"{path}?", "choices": ["yes", "abort"]}
+    return "waiting", {"reason": f"{path}?", "question": question}
+
+
+def answered(path: str, choice: str = "yes") -> tuple[str, dict[str, Any]]:
+    return "settled", {"path": path, "choice": choice, "value": None}
+
+
 @st.composite
 def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
     """A run as the worker may write it: steps with crashes, questions, pauses between their events; maybe an end."""
@@ -43,6 +52,7 @@ def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
             st.sampled_from([[], [("pausing", {}), ("paused", {"reason": "p"}), ("resuming", {}), ("resumed", {})]])
         )
         entries += draw(_step(f"step{number}"))
+        entries += draw(_questions(f"parallel{number}"))
         entries += draw(st.sampled_from([[], [("saved", {"path": f"save{number}", "row": {"x": 1}})]]))
     if draw(st.booleans()):
         entries += [("aborting", {"who": None})] * draw(st.integers(0, 2))
@@ -63,6 +73,19 @@ def _step(draw: st.DrawFn, path: str) -> list[tuple[str, dict[str, Any]]]:
     return [*entries, ended(path, draw(st.sampled_from(["succeeded", "failed", "cancelled", "skipped"])))]
 
 
+@st.composite
+def _questions(draw: st.DrawFn, path: str) -> list[tuple[str, dict[str, Any]]]:
+    """What branches ask, answered in any order; between two answers the hub may die, or a person end the run."""
+    paths = [f"{path}/{branch}" for branch in draw(st.sampled_from(["", "a", "ab"]))]
+    entries = [asked(each) for each in paths]
+    for each in draw(st.permutations(paths)):
+        entries += draw(st.sampled_from([[], [("resumed", {"lease": 2})], [("aborting", {"who": "ada"})]]))
+        if ("aborting", {"who": "ada"}) in entries:
+            break
+        entries += [answered(each, draw(st.sampled_from(["yes", engine.LATE])))]
+    return entries
+
+
 @given(journals())
 def test_every_prefix_of_a_journal_is_a_valid_state_and_replay_is_deterministic(events: list[dict[str, Any]]):
     growing = RunState("r")
@@ -75,7 +98,7 @@ def test_every_prefix_of_a_journal_is_a_valid_state_and_replay_is_deterministic(
         assert replayed.word in get_args(RunWord)
         assert (replayed.question is None) or replayed.word == "waiting"
         assert (replayed.word != "waiting") or replayed.reason == (replayed.question or {})["reason"]
-        assert replayed.done <= len(replayed.steps) + len(replayed.saved)
+        assert replayed.done <= len(replayed.steps) + len(replayed.saved) + len(replayed.answers)
 
 
 @given(journals())
@@ -88,6 +111,12 @@ def test_a_state_always_knows_what_to_do_about_each_step_it_holds(events: list[d
             ask = Ask(step.path, step.instrument, step.action, codec.decode(step.parameters), step.effect)
             command = next_step(state, ask)
             assert isinstance(command, engine.Answer) == (step.state in ("succeeded", "failed", "skipped"))
+
+
+def test_what_was_edited_before_it_began_is_what_is_done():
+    state = RunState.replay("r", journal(("edited", {"changed": {"parameters": {"x": 2}, "name": "m"}, "who": "bob"})))
+
+    assert (state.name, state.parameters, state.experiment, state.word) == ("m", {"x": 2}, {}, "queued")
 
 
 def test_a_step_that_the_journal_does_not_know_is_sent():
@@ -219,15 +248,6 @@ def test_an_answer_to_an_ask_step_is_kept_for_the_replay():
     )
 
     assert RunState.replay("r", events).answers == {"ask": "yes"}
-
-
-def asked(path: str) -> tuple[str, dict[str, Any]]:
-    question = {"path": path, "kind": "ask", "text": f"{path}?", "choices": ["yes", "abort"]}
-    return "waiting", {"reason": f"{path}?", "question": question}
-
-
-def answered(path: str, choice: str = "yes") -> tuple[str, dict[str, Any]]:
-    return "settled", {"path": path, "choice": choice, "value": None}
 
 
 @given(st.lists(st.sampled_from(["a/ask", "b/ask", "c/ask"]), unique=True, min_size=1), st.data())

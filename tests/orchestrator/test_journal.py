@@ -87,6 +87,10 @@ async def test_the_table_of_runs_is_what_the_events_say(tmp_path_factory: Any, e
             told = (row.name, row.who, row.state, row.reason, row.last, row.submitted, row.started, row.ended)
             folded = (state.name, state.who, state.word, state.reason, state.number)
             assert told == (*folded, state.submitted, state.started, state.ended)
+            tasks = [task for task in journal.tasks.of_run("r") if task.holds_a_run]
+            assert [(task.path, task.title) for task in tasks] == [
+                (path, question["reason"]) for path, question in state.questions.items()
+            ]
 
 
 async def test_a_full_disk_refuses_and_loses_nothing(journal: SqliteJournal, files_at_most):

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from labretto.errors import ConflictError, NotFoundError
 from labretto.instrument import codec
 from labretto.instrument.reading import isoformat, now
-from labretto.orchestrator import table
+from labretto.orchestrator import table, tasks
 from labretto.orchestrator.place import count
 from labretto.orchestrator.table import RunRow as RunRow, row_of
 from labretto.sqlite import Database
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0), ('owner', 0);
-"""  # with the table of runs: `table.SCHEMA`
+"""  # with the table of runs: `table.SCHEMA`, and that of tasks: `tasks.SCHEMA`
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class Event:
 
 class Journal(Protocol):
     """Where events are kept. Nothing is answered before it is on disk."""
+
+    @property
+    def tasks(self) -> tasks.Tasks:
+        """What people have to do; what runs ask is among it, written together with the events that ask."""
 
     async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
         """Append to `run`, whose last event must have the number `expected` (0: the run is new).
@@ -103,7 +107,8 @@ class SqliteJournal:
     """The journal of a lab on one machine: one SQLite file, one writer thread, group commit."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA + table.SCHEMA, added=table.ADDED)
+        self._database = Database(path, _SCHEMA + table.SCHEMA + tasks.SCHEMA, added=table.ADDED)
+        self.tasks = tasks.Tasks(self._database)
         self._owner = 0
 
     async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from labretto.instrument import codec
 from labretto.instrument.invocation import new_id
+from labretto.orchestrator import tasks
 from labretto.orchestrator.engine import state_after
 from labretto.orchestrator.place import count, place
 from labretto.sqlite import Database, Row
@@ -52,6 +53,9 @@ ADDED = {
 _LISTS = ("labels", "instruments")
 _WAITING_WORDS = ("name", "priority", "not_before", "again")
 """What a row takes as it is from the events *submitted* and *edited*."""
+
+
+_AFTER_WHICH_IT_MAY_ASK = frozenset({"waiting", "settled", "started", "resumed"})
 
 
 class Event(Protocol):
@@ -157,8 +161,10 @@ def follow(connection: sqlite3.Connection, run: str, events: Sequence[Event]) ->
     """Bring the row of `run` up to its events."""
     changes: dict[str, Any] = {"last": events[-1].number}
     for event in events:
-        if state := state_after(event.kind, event.body):
-            changes |= {"state": state, "reason": event.body.get("reason")}
+        tasks.follow(connection, run, event.kind, event.at, event.body)
+        asks = tasks.asks(connection, run) if event.kind in _AFTER_WHICH_IT_MAY_ASK else None
+        if state := state_after(event.kind, event.body, asks=asks):
+            changes |= {"state": state, "reason": asks if state == "waiting" else event.body.get("reason")}
         if change := _CHANGES.get(event.kind):
             changes |= change(connection, run, event)
     names = ", ".join(f"{name} = ?" for name in changes)

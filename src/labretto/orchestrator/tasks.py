@@ -190,7 +190,11 @@ def _asked(run: str, at: str, body: Mapping[str, Any]) -> dict[str, Any]:
     question = body["question"]
     words = {"status": "pending", "priority": question.get("priority") or "medium", "due_date": question.get("due")}
     words |= {"assignee": question.get("assignee"), "reminder": _first_reminder(at, question.get("remind"))}
-    text = {"title": body["reason"], "description": question.get("description") or question["text"], "created": at}
+    text = {
+        "title": body["reason"],
+        "description": question.get("description") or question.get("text") or body["reason"],
+        "created": at,
+    }
     place = {"kind": question["kind"], "run": run, "path": question["path"], "question": codec.encode(question)}
     return text | place | {"remind_every": question.get("remind")} | _columns(words, at, None)
 
