@@ -2,6 +2,9 @@
 
 Arrays are recognised by what they can do (`dtype`, `shape`, `tobytes`), so an instrument without numpy needs none;
 where numpy is missing an array that arrives becomes nested lists. Nothing is ever pickled.
+
+`encode_framed` leaves large arrays beside the message, as they lie in memory, and names them in it: a wire that can
+send several pieces sends them without copying.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import math
 import re
 import struct
+import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -21,7 +25,15 @@ import pydantic
 from labretto.errors import InvalidError
 
 _ARRAY = 1
-"""msgpack extension type: [dtype as numpy spells it, shape, bytes in C order]."""
+"""msgpack extension type: [dtype as numpy spells it, shape, bytes in C order, dims or null, unit or null].
+
+Instead of the bytes there may be a number: they come so many frames after the message. The last two may be missing.
+"""
+
+FRAMED_FROM = 1_024
+"""Bytes from which an array is a frame of its own; smaller ones are quicker copied into the message."""
+
+Buffer = bytes | memoryview
 
 
 class CannotEncodeError(InvalidError):
@@ -54,6 +66,45 @@ def decode(data: bytes | memoryview) -> Any:
         return _UNPACK.decode(data)
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError, struct.error) as error:
         raise InvalidError(f"The message is not msgpack: {error}.") from error
+
+
+def encode_framed(value: Any) -> list[Buffer]:
+    """`value` as msgpack, and after it the arrays in it: the memory that they lie in, not a copy of it.
+
+    Raises:
+        CannotEncodeError: as `encode`.
+    """
+    frames: list[Buffer] = []
+
+    def pack(item: Any) -> Any:
+        if not is_array(item) or item.shape == ():
+            return _plain(item)
+        array = _numbers(item)
+        memory = _memory(array)
+        apart = len(memory) >= FRAMED_FROM
+        if apart:
+            frames.append(memory)
+        words = getattr(item, "dims", None), getattr(item, "unit", None)
+        return _extension(array, len(frames) if apart else memory, *words)
+
+    message = _encode(msgspec.msgpack.Encoder(enc_hook=pack), value)
+    return [message, *frames]
+
+
+def decode_framed(frames: Sequence[Any], kind: Any = Any) -> Any:
+    """The value that `encode_framed` wrote, of a certain type; arrays share their memory with the frames.
+
+    Raises:
+        InvalidError: the bytes are not msgpack of ours, or a frame is missing or has another length than is said.
+    """
+
+    def unpack(code: int, data: memoryview) -> Any:
+        return _unpack(code, data, frames)
+
+    try:
+        return msgspec.msgpack.Decoder(kind, ext_hook=unpack).decode(frames[0])
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, struct.error, IndexError) as error:
+        raise InvalidError(f"The message is not msgpack of ours: {error}.") from error
 
 
 def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
@@ -113,8 +164,22 @@ def settled(value: Any) -> Any:
     if value is None or type(value) in (bool, float):
         return value
     if type(value).__module__ == "numpy" and value.shape != () and value.dtype.kind in "biufc":
+        if _referred(value) <= _ONCE and value.base is None and value.flags.c_contiguous:
+            return value  # made for this answer: nobody else has it
         return value.copy()  # as exact as the way through bytes, and a third of its time
     return decode(encode(value))
+
+
+def _referred(value: Any) -> int:
+    return sys.getrefcount(value)
+
+
+def _counted_as_settled_does(value: Any) -> int:
+    return _referred(value)
+
+
+_ONCE = _counted_as_settled_does(object())
+"""How often something is referred to that only the call of `settled` holds: each Python counts in its own way."""
 
 
 def is_array(value: Any) -> bool:
@@ -178,9 +243,23 @@ _TOO_LONG = {("f", 16): "<f8", ("f", 12): "<f8", ("c", 32): "<c16", ("c", 24): "
 def _pack(value: Any) -> Any:
     if is_array(value) and value.shape != ():
         array = _numbers(value)
-        raw = [array.dtype.str, list(array.shape), array.tobytes()]
-        return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(raw))
+        return _extension(array, array.tobytes())
     return _plain(value)
+
+
+def _extension(array: Any, raw: Buffer | int, dims: Any = None, unit: str | None = None) -> msgspec.msgpack.Ext:
+    told = [array.dtype.str, list(array.shape), raw]
+    named = [list(dims) if dims else None, unit] if dims or unit else []
+    return msgspec.msgpack.Ext(_ARRAY, msgspec.msgpack.encode(told + named))
+
+
+def _memory(array: Any) -> Buffer:
+    """The bytes of an array in C order; those that it has, where it has them so."""
+    try:
+        flat = array.reshape(-1)  # copies where it is not contiguous
+        return memoryview(flat.view("u1").data).toreadonly() if flat.flags.c_contiguous else bytes(flat.tobytes())
+    except (AttributeError, TypeError, ValueError):  # something that only looks like numpy's
+        return bytes(array.tobytes())
 
 
 def _listed(value: Any) -> Any:
@@ -192,17 +271,42 @@ def _listed(value: Any) -> Any:
     return _plain(value)
 
 
-def _unpack(code: int, data: memoryview) -> Any:
+class _Told(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    dtype: str
+    shape: list[int]
+    raw: bytes | int
+    dims: list[str] | None = None
+    unit: str | None = None
+
+
+def _unpack(code: int, data: memoryview, frames: Sequence[Any] = ()) -> Any:
     if code != _ARRAY:
         raise ValueError(f"unknown extension type {code}")
-    dtype, shape, raw = msgspec.msgpack.decode(data, type=tuple[str, list[int], bytes])
+    told = msgspec.msgpack.decode(data, type=_Told)
+    dtype, shape, raw = told.dtype, told.shape, told.raw
     if not _DTYPE.fullmatch(dtype) or any(length < 0 for length in shape):
         raise ValueError(f"an array of dtype {dtype[:20]!r} and shape {shape[:9]} is not accepted")
+    framed = isinstance(raw, int)
+    if isinstance(raw, int):
+        if not 0 < raw < len(frames):
+            raise ValueError(f"an array is in frame {raw} of {len(frames)}")
+        raw = frames[raw]
+    return _made(dtype, shape, raw, framed, told.dims, told.unit)
+
+
+def _made(dtype: str, shape: list[int], raw: Any, framed: bool, dims: list[str] | None, unit: str | None) -> Any:
     try:
         import numpy as np
     except ImportError:
         return _nested(dtype, shape, raw)
-    return np.frombuffer(raw, np.dtype(dtype)).reshape(shape).copy()
+    array = np.frombuffer(raw, np.dtype(dtype)).reshape(shape)
+    if not framed:
+        array = array.copy()
+    if not dims and not unit:
+        return array
+    from labretto.instrument.arrays import UnitArray
+
+    return UnitArray(array, unit=unit, dims=dims)
 
 
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c(8|16))")

@@ -38,7 +38,7 @@ from labretto.instrument.limits import WHOLE, Limits, check_rate, unmet
 from labretto.instrument.polling import Polling
 from labretto.instrument.reading import Reading, isoformat, now
 from labretto.instrument.readings import Readings
-from labretto.instrument.thread import DriverThread, driver_error
+from labretto.instrument.thread import DriverThread, Told, driver_error
 from labretto.instrument.watch import OVERRUN, Watch
 
 logger = logging.getLogger(__name__)
@@ -238,13 +238,29 @@ class Host:
             DriverError: the driver raised.
             BusyError: the driver is busy and has never been asked for this attribute.
         """
+        if known := self._without_driver(attribute, fresh=fresh):
+            return known
+        return await self._thread.call(f"{self.description.name}.{attribute}", lambda: self._read(attribute))
+
+    def look(self, attribute: str, told: Told[Reading], *, fresh: bool = False) -> Reading | None:
+        """The reading that `read` answers where the driver need not be asked; else None, and `told` gets it.
+
+        `told` is called in the driver's thread, with the reading or with the error that `read` would raise.
+
+        Raises:
+            NotFoundError, BusyError: as `read`.
+        """
+        known = self._without_driver(attribute, fresh=fresh)
+        if known is None:
+            self._thread.post(f"{self.description.name}.{attribute}", lambda: self._read(attribute), told)
+        return known
+
+    def _without_driver(self, attribute: str, *, fresh: bool) -> Reading | None:
         self._refuse_if_closing()
         self._attribute(attribute)
         if not fresh and (recent := self._readings.recent(attribute)):
             return recent
-        if self._blocked():
-            return self._stale(attribute)
-        return await self._thread.call(f"{self.description.name}.{attribute}", lambda: self._read(attribute))
+        return self._stale(attribute) if self._blocked() else None
 
     async def read_all(self) -> dict[str, Reading]:
         """Every attribute; one that cannot be read has the status "error" and the driver's text.
@@ -686,6 +702,8 @@ class Host:
         return self._readings.note(attribute, reading, acts)
 
     def _tell_reading(self, attribute: str, reading: Reading) -> None:
+        if not self._listeners:  # the front is not woken for nobody
+            return
         self._publish_from_driver("attribute", {"attribute": attribute, **reading.as_dict()})
 
     def _unit(self, attribute: str) -> str | None:

@@ -22,7 +22,8 @@ def now() -> datetime:
 
 def isoformat(time: datetime) -> str:
     """`2026-11-21T04:21:35.120345Z`, always with microseconds so that texts sort as times."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:26]}Z"
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,14 @@ from asyncio.events import _get_running_loop, _set_running_loop
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from labretto.errors import DriverError, UnreachableError
+from labretto.errors import DriverError, LabError, UnreachableError
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
+
+Told = Callable[[T | None, LabError | None], None]
+"""Called once, with an answer or with the error in its place; must not block."""
 
 
 def said(error: BaseException) -> str:
@@ -69,6 +72,8 @@ class DriverThread:
         self._asynchronous = asynchronous
         self._at_end = at_end
         self._waiting: set[asyncio.Future[Any]] = set()
+        self._owed: dict[object, Told[Any]] = {}
+        """Those to be told directly, without the front."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: list[threading.Thread] = []
         self._ended = threading.Event()
@@ -113,6 +118,27 @@ class DriverThread:
 
         self.soon(run)
         return await answer
+
+    def post(self, asked: str, call: Callable[[], T], told: Told[T]) -> None:
+        """The same without a future: `told` is called in the driver's thread, one hop earlier than the front knows it.
+
+        Where the thread ends before, `told` is called in the front with an `UnreachableError`.
+        """
+        ticket = object()
+        self._owed[ticket] = told
+
+        def run() -> None:
+            owed = self._owed.pop(ticket, None)
+            if owed is None:  # told already that the thread ends
+                return
+            try:
+                value = self.plainly(call)
+            except BaseException as error:  # noqa: BLE001 - a driver may raise anything; it is told to who asked
+                owed(None, error if isinstance(error, DriverError) else driver_error(asked, error))
+            else:
+                owed(value, None)
+
+        self.soon(run)
 
     async def call_and_await(self, asked: str, call: Callable[[], Any]) -> Any:
         """The same for what may be a coroutine; others get their turn while it waits."""
@@ -209,8 +235,11 @@ class DriverThread:
         await asyncio.to_thread(self._ended.wait, within)
         if self._ended.is_set():
             self._thread.join()
+        closed = UnreachableError(f"{self._name} was closed before it answered.")
         for answer in tuple(self._waiting):
-            _fail(answer, UnreachableError(f"{self._name} was closed before it answered."))
+            _fail(answer, closed)
+        while self._owed:
+            self._owed.popitem()[1](None, closed)
 
     # In the thread ------------------------------------------------------------------------------------------------
 
