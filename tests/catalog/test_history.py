@@ -61,6 +61,21 @@ def test_a_row_saved_again_after_a_crash_counts_once() -> None:
     assert story(saved, saved).rows == {"save": {"x": 1}}
 
 
+def test_what_people_changed_before_a_run_began_is_what_was_done_and_who_did_it_is_kept() -> None:
+    history = story(
+        ("submitted", {"name": "scan", "parameters": {"x": 1}, "labels": ["film"]}),
+        ("edited", {"who": "ann", "changed": {"parameters": {"x": 2}, "experiment": {"steps": 3}}}),
+        ("edited", {"who": "bob", "changed": {"name": "night scan", "labels": []}}),
+    )
+
+    assert (history.name, history.parameters, history.labels) == ("night scan", {"x": 2}, [])
+    assert history.manifest()["experiment"] == {"steps": 3}
+    assert history.manifest()["edits"] == [
+        {"at": "t2", "who": "ann", "changed": {"parameters": {"x": 2}}},
+        {"at": "t3", "who": "bob", "changed": {"name": "night scan", "labels": []}},
+    ]
+
+
 @given(st.lists(st.sampled_from([INTENDED, ENDED, ("saved", {"path": "s", "row": {}}), ("odd", {})]), max_size=8))
 def test_events_told_twice_change_nothing(told: list[tuple[str, dict[str, Any]]]) -> None:
     events = [{"run": "r", "number": i, "kind": kind, **body} for i, (kind, body) in enumerate(told, 1)]
@@ -68,6 +83,8 @@ def test_events_told_twice_change_nothing(told: list[tuple[str, dict[str, Any]]]
     assert fold(events + events) == fold(events)
 
 
-@pytest.mark.parametrize("event", [{}, {"number": "1"}, {"number": 1}, {"number": 1, "kind": "ended"}])
+@pytest.mark.parametrize(
+    "event", [{}, {"number": "1"}, {"number": 1}, {"number": 1, "kind": "ended"}, {"number": 1, "kind": "edited"}]
+)
 def test_an_event_of_another_make_is_no_error(event: dict[str, Any]) -> None:
     fold([event])

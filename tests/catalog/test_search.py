@@ -152,3 +152,23 @@ def test_a_record_is_found_by_the_word_its_run_has_now(tmp_path: Path) -> None:
         assert [found["state"] for found in index.search(state="waiting")] == ["waiting"]
         assert index.search(state="running") == []
         assert [found["id"] for found in index.search("night", state="waiting")] == ["a"]
+
+
+def test_records_are_found_by_their_labels(index: Index) -> None:
+    add(index, "a", labels=["thin film", "night"])
+    add(index, "b", labels=["film"])
+    add(index, "c")
+
+    assert ids(index.search(label="film")) == ["b"]
+    assert ids(index.search("film")) == ["b", "a"]
+    assert ids(index.search("film", label="night")) == ["a"]
+    assert index.search(label="fil") == []
+
+
+def test_labels_change_while_a_run_goes_on(index: Index) -> None:
+    add(index, "a", labels=["old"])
+    index.label("a", ["new", "new"]).result()
+    index.label("nobody", ["new"]).result()
+
+    assert index.search(label="old") == []
+    assert ids(index.search(label="new")) == ["a"]

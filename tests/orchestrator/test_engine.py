@@ -119,6 +119,12 @@ def test_what_was_edited_before_it_began_is_what_is_done():
     assert (state.name, state.parameters, state.experiment, state.word) == ("m", {"x": 2}, {}, "queued")
 
 
+def test_what_was_edited_before_it_began_is_what_is_done():
+    state = RunState.replay("r", journal(("edited", {"changed": {"parameters": {"x": 2}, "name": "m"}, "who": "bob"})))
+
+    assert (state.name, state.parameters, state.experiment, state.word) == ("m", {"x": 2}, {}, "queued")
+
+
 def test_a_step_that_the_journal_does_not_know_is_sent():
     assert next_step(RunState.replay("r", journal()), MOVE) == engine.Send(1)
 

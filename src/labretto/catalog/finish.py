@@ -70,7 +70,7 @@ def _closed(folder: Path, events: Sequence[Event], history: History, begun: Mapp
 
 
 def _write_manifest(folder: Path, history: History, begun: Mapping[str, Any]) -> dict[str, Any]:
-    told = {key: value for key, value in history.manifest().items() if value or key in {"state", "error"}}
+    told = {key: value for key, value in history.manifest().items() if value or key in {"state", "error", *begun}}
     files = {name: _about(folder / name) for name in _HASHED if (folder / name).exists()}
     numbers = {"highest_array": highest_number(folder), "finalised": history.last_number}
     manifest = {"id": folder.name} | dict(begun) | told | numbers | {"files": files}

@@ -57,6 +57,9 @@ class History:
     experiment: Mapping[str, Any] = field(default_factory=dict)
     parameters: Any = field(default_factory=dict)
     versions: Any = field(default_factory=dict)
+    labels: Any = field(default_factory=list)
+    edits: list[Mapping[str, Any]] = field(default_factory=list)
+    """What people changed after the submission: who, when, what."""
     instruments: Mapping[str, Any] = field(default_factory=dict)
     steps: dict[str, Step] = field(default_factory=dict)
     rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -68,7 +71,7 @@ class History:
         names = ("name", "state", "who", "submitted", "started", "ended", "error", "parameters", "versions")
         experiment = {key: value for key, value in self.experiment.items() if key != "source"}
         counts = {"events": self.last_number, "steps": len(self.steps), "rows": len(self.rows)}
-        said = {"id": self.run} | {name: getattr(self, name) for name in names}
+        said = {"id": self.run} | {name: getattr(self, name) for name in (*names, "labels", "edits")}
         return said | {"experiment": experiment, "instruments": self.instruments, "counts": counts}
 
 
@@ -91,6 +94,16 @@ def _submitted(history: History, event: Event) -> None:
     history.submitted = event.get("at")
     history.experiment, history.parameters = event.get("experiment") or {}, event.get("parameters") or {}
     history.versions = event.get("versions") or {}
+    history.labels = event.get("labels") or []
+
+
+def _edited(history: History, event: Event) -> None:
+    said = event.get("changed")
+    changed = said if isinstance(said, Mapping) else {}
+    for name in ("name", "parameters", "experiment", "labels"):
+        setattr(history, name, changed.get(name, getattr(history, name)))
+    told = {name: value for name, value in changed.items() if name not in ("experiment", "instruments", "forecast")}
+    history.edits.append({"at": event.get("at"), "who": event.get("who"), "changed": told})
 
 
 def _started(history: History, event: Event) -> None:
@@ -162,6 +175,7 @@ def _with(step: Step, **changes: Any) -> Step:
 
 _APPLY: dict[str, Callable[[History, Event], None]] = {
     "submitted": _submitted,
+    "edited": _edited,
     "started": _started,
     "resumed": _resumed,
     "intended": _intended,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import UTC, date, datetime, time
@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS records(
     number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, state TEXT NOT NULL, who TEXT NOT NULL,
     submitted TEXT, started TEXT, ended TEXT, folder TEXT NOT NULL, words TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS by_state ON records(state, number);
+CREATE TABLE IF NOT EXISTS labels(label TEXT, record INTEGER, PRIMARY KEY (label, record)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS labels_of ON labels(record);
+CREATE TRIGGER IF NOT EXISTS unlabelled AFTER DELETE ON records BEGIN
+    DELETE FROM labels WHERE record = old.number; END;
 CREATE VIRTUAL TABLE IF NOT EXISTS texts USING fts5(
     name, who, id, words, state, content='records', content_rowid='number', prefix='2 3');
 CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON records BEGIN
@@ -71,14 +75,18 @@ class Index(AbstractContextManager["Index"]):
 
         Args:
             manifest: at least "id" and "submitted"; also "name", "state", "who", "started", "ended", "experiment",
-                "instruments" and "folder" (relative to the catalog's; known from the other two).
+                "instruments", "labels" and "folder" (relative to the catalog's; known from the other two).
         """
-        row = _row(manifest)
-        return self._database.transact(lambda connection: _store(connection, row))
+        row, labels = _row(manifest), _labels(manifest)
+        return self._database.transact(lambda connection: _store(connection, row, labels))
 
     def say(self, run: str, state: str) -> Future[int]:
         """Change what is said of a record's state while its run goes on."""
         return self._database.write("UPDATE records SET state = ? WHERE id = ?", (state, run))
+
+    def label(self, run: str, labels: Sequence[str]) -> Future[None]:
+        """Change a record's labels while its run goes on."""
+        return self._database.transact(lambda connection: _label(connection, run, labels))
 
     def search(
         self,
@@ -87,15 +95,17 @@ class Index(AbstractContextManager["Index"]):
         state: str | None = None,
         after: Time | None = None,
         before: Time | None = None,
+        label: str | None = None,
         limit: int = 50,
     ) -> list[dict[str, Any]]:
         """The newest records first.
 
         Args:
-            text: words; each is the beginning of a word in name, who, id, description, file or instruments.
+            text: words; each is the beginning of a word in name, who, id, description, file, instruments or labels.
             state: of the run.
             after: submitted then or later.
             before: submitted earlier.
+            label: has this label, exactly.
             limit: at most so many, up to 10,000.
 
         Raises:
@@ -105,6 +115,8 @@ class Index(AbstractContextManager["Index"]):
         if (text and text.strip() and not wanted) or (state and not state.isidentifier()):
             return []
         clauses, values = _range(after, before)
+        if label is not None:
+            clauses, values = [*clauses, "IN (SELECT record FROM labels WHERE label = ?)"], [*values, label]
         if wanted:
             match = f"{{name who id words}} : ({' AND '.join(wanted)})" + (f' AND state : "{state}"' if state else "")
             return self._read(_BY_TEXT, ["texts.rowid " + clause for clause in clauses], [match, *values], limit)
@@ -113,11 +125,13 @@ class Index(AbstractContextManager["Index"]):
 
     def rebuild(self, catalog: Catalog) -> int:
         """Make the index again from the records' folders; answers how many there are. It answers searches meanwhile."""
-        rows = [_row(manifest) for folder in catalog.folders() if (manifest := _manifest_of(folder, catalog))]
+        manifests = (manifest for folder in catalog.folders() if (manifest := _manifest_of(folder, catalog)))
+        rows = [(_row(manifest), _labels(manifest)) for manifest in manifests]
 
         def replace(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM records")
-            connection.executemany(_UPSERT, rows)
+            for row, labels in rows:
+                _store(connection, row, labels)
 
         self._database.transact(replace, flush=True).result()
         return len(rows)
@@ -151,11 +165,24 @@ def moment(value: Time) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _store(connection: sqlite3.Connection, row: Mapping[str, Any]) -> None:
+def _store(connection: sqlite3.Connection, row: Mapping[str, Any], labels: Sequence[str]) -> None:
     connection.execute(_UPSERT, row)
+    _label(connection, row["id"], labels)
 
 
-def _range(after: Time | None, before: Time | None) -> tuple[list[str], list[int]]:
+def _label(connection: sqlite3.Connection, run: str, labels: Sequence[str]) -> None:
+    """The labels of a record are these; nothing is done if there is no such record."""
+    if found := connection.execute("SELECT number FROM records WHERE id = ?", (run,)).fetchone():
+        connection.execute("DELETE FROM labels WHERE record = ?", (found["number"],))
+        rows = [(label, found["number"]) for label in labels]
+        connection.executemany("INSERT OR IGNORE INTO labels VALUES (?, ?)", rows)
+
+
+def _labels(manifest: Mapping[str, Any]) -> list[str]:
+    return [str(label) for label in manifest.get("labels") or []]
+
+
+def _range(after: Time | None, before: Time | None) -> tuple[list[str], list[Any]]:
     bounds = {">= ?": after, "< ?": before}
     given = {clause: _number(moment(value)) for clause, value in bounds.items() if value is not None}
     return list(given), list(given.values())
@@ -171,7 +198,7 @@ def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
     when = moment(submitted) if isinstance(submitted, str) else datetime.now(UTC)
     experiment = manifest.get("experiment") or {}
     words = [experiment.get("description"), experiment.get("file"), experiment.get("function")]
-    words += [manifest.get("description"), *(manifest.get("instruments") or {})]
+    words += [manifest.get("description"), *(manifest.get("instruments") or {}), *_labels(manifest)]
     row: dict[str, Any] = {name: manifest.get(name) for name in _COLUMNS} | {"number": _number(when)}
     row |= {name: str(manifest.get(name) or "") for name in ("id", "name", "state", "who")}
     row["folder"] = str(manifest.get("folder") or place_of(row["id"], manifest))

@@ -134,6 +134,13 @@ def _submitted(state: RunState, event: Mapping[str, Any]) -> None:
     state.who, state.submitted = event.get("who"), event["at"]
 
 
+def _edited(state: RunState, event: Mapping[str, Any]) -> None:
+    changed = event["changed"]
+    state.name = changed.get("name", state.name)
+    state.parameters = changed.get("parameters", state.parameters)
+    state.experiment = changed.get("experiment", state.experiment)
+
+
 def _started(state: RunState, event: Mapping[str, Any]) -> None:
     state.started = event["at"]
 
@@ -198,6 +205,7 @@ def _finished(state: RunState, event: Mapping[str, Any]) -> None:
 
 _FOLDS = {
     "submitted": _submitted,
+    "edited": _edited,
     "started": _started,
     "intended": _intended,
     "ended": _ended,
