@@ -9,7 +9,7 @@ import pytest
 import labretto
 
 INSTRUMENTS = {"connect", "open_instrument", "Reading", "Quantity"}
-DRIVERS = {"start", "effect", "concurrent", "describe"}
+DRIVERS = {"start", "effect", "concurrent", "describe", "polled"}
 ROOMS = {"bluesky"}
 EXPERIMENTS = {"experiment", "Run", "submit", "start_lab", "Hub", "RunHandle", "Record", "open_record"}
 ERRORS = {

@@ -409,7 +409,7 @@ def example(kind: Any) -> messages.Request:
 
 
 def test_every_kind_of_request_over_zmq_is_an_act_unless_it_is_known_to_be_harmless() -> None:
-    harmless = {"Describe", "Health", "ReadAll", "Read", "Find"}
+    harmless = {"Describe", "Health", "ReadAll", "Read", "Find", "Alarms"}
     kinds = {kind.__name__: verb_of(example(kind)) for kind in messages.Request.__subclasses__()}
 
     assert {kind for kind, verb in kinds.items() if verb == "read"} == harmless

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from labretto.errors import FailedError, InvalidError, UnreachableError
+from labretto.instrument.alarms import Alarm
 from labretto.instrument.checks import Checked
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Invocation, new_id
@@ -21,6 +22,8 @@ from labretto.instrument.reading import Reading
 from labretto.network.connection import Connection, Listener, back_off
 from labretto.network.credentials import token_for
 from labretto.network.messages import (
+    Acknowledge,
+    Alarms,
     Cancel,
     Check,
     Describe,
@@ -93,9 +96,9 @@ class Instrument:
         self.description = Description.from_dict(await self._connection.ask(Describe()))
         return self.description
 
-    async def read(self, attribute: str) -> Reading:
-        """One look at `attribute`."""
-        return self._parsed(Reading.from_dict, await self._connection.ask(Read(attribute)))
+    async def read(self, attribute: str, *, fresh: bool = False) -> Reading:
+        """One look at `attribute`; of a polled one the last, while it is young enough, unless it has to be `fresh`."""
+        return self._parsed(Reading.from_dict, await self._connection.ask(Read(attribute, fresh)))
 
     async def read_all(self) -> dict[str, Reading]:
         """Every attribute; one that cannot be read has the status "error"."""
@@ -172,6 +175,20 @@ class Instrument:
         told = (await self.health()).get("lease")
         return self._parsed(Lease.from_dict, told) if told else None
 
+    async def alarms(self) -> list[Alarm]:
+        """What is beyond its limits, or was and nobody has seen it; the gravest first."""
+        body = await self._connection.ask(Alarms())
+        return [self._parsed(Alarm.from_dict, alarm) for alarm in self._parsed(list, body)]
+
+    async def acknowledge(self, alarm: str, by: str = "", note: str = "") -> Alarm:
+        """Say that somebody has seen the alarm of this id.
+
+        Raises:
+            NotFoundError: it is not on the list.
+            ConflictError: somebody has said so before.
+        """
+        return self._parsed(Alarm.from_dict, await self._connection.ask(Acknowledge(alarm, by, note)))
+
     async def health(self) -> dict[str, Any]:
         """`{"status", "running", "lease", "ledger", "process"}` of the host."""
         return self._parsed(dict, await self._connection.ask(Health()))
@@ -179,9 +196,10 @@ class Instrument:
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener(topic, body)` for what the host tells from now on, best effort; the answer ends that.
 
-        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute", "lease" (who has it now),
-        "progress", "overrun" and "overdue" (how far an action is, that it takes longer than usual, that it was
-        cancelled and has not ended). It is called in this event loop and must not block.
+        Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute", "alarm" (raised, cleared,
+        acknowledged), "lease" (who has it now), "progress", "overrun" and "overdue" (how far an action is, that it
+        takes longer than usual, that it was cancelled and has not ended). It is called in this event loop and must not
+        block.
         """
         return self._connection.listen(listener)
 

@@ -236,6 +236,8 @@ class _Routes:
             "/attributes": {"GET": self.read_all},
             "/health": {"GET": self.health},
             "/stop": {"POST": self.stop},
+            "/alarms": {"GET": self.alarms},
+            "/alarms/{alarm}/acknowledge": {"POST": self.acknowledge},
             "/lease": {"GET": self.lease, "PUT": self.take, "DELETE": self.give_back},
             "/events": {"GET": self.listen},
             "/": {"GET": self.describe},
@@ -252,7 +254,8 @@ class _Routes:
         return encoded(request, await self._ask(messages.ReadAll()))
 
     async def read(self, request: Request) -> Response:
-        return encoded(request, await self._ask(messages.Read(request.path_params["name"])))
+        fresh = "no-cache" in request.headers.get("cache-control", "")
+        return encoded(request, await self._ask(messages.Read(request.path_params["name"], fresh)))
 
     async def write(self, request: Request) -> Response:
         body = await parsed_body(request)
@@ -291,6 +294,17 @@ class _Routes:
 
     async def stop(self, request: Request) -> Response:
         return encoded(request, await self._ask(messages.Stop()))
+
+    async def alarms(self, request: Request) -> Response:
+        return encoded(request, await self._ask(messages.Alarms()))
+
+    async def acknowledge(self, request: Request) -> Response:
+        body = await parsed_body(request)
+        if not isinstance(body, dict | None) or not {"note"} >= (body or {}).keys():
+            raise InvalidError("To acknowledge an alarm send a note, or nothing.", way_out='Such as {"note": "Seen."}.')
+        note = str((body or {}).get("note", ""))
+        asked = messages.Acknowledge(request.path_params["alarm"], actor_of(request) or "", note)
+        return encoded(request, await self._ask(asked))
 
     async def lease(self, request: Request) -> Response:
         return encoded(request, lease_as_dict(self._host.description.name, self._host.lease))

@@ -152,7 +152,8 @@ def as_http(request: messages.Request) -> _Asked:
     """The same request in the words of HTTP."""
     match request:
         case messages.Read():
-            return _Asked("GET", f"/attributes/{_quoted(request.attribute)}")
+            fresh = {"cache-control": "no-cache"} if request.fresh else {}
+            return _Asked("GET", f"/attributes/{_quoted(request.attribute)}", None, fresh)
         case messages.Write():
             path = f"/attributes/{_quoted(request.attribute)}"
             return _Asked("PUT", path, {"value": request.value}, _headers(request))
@@ -174,6 +175,11 @@ def as_http(request: messages.Request) -> _Asked:
             until = request.until.isoformat() if request.until else None
             words = {"holder": request.holder, "number": request.number, "until": until, "over": request.over}
             return _Asked("PUT", "/lease", words)
+        case messages.Alarms():
+            return _Asked("GET", "/alarms")
+        case messages.Acknowledge():
+            by = {"labretto-actor": quote(request.by, safe=" @")} if request.by else {}
+            return _Asked("POST", f"/alarms/{_quoted(request.alarm)}/acknowledge", {"note": request.note}, by)
         case messages.GiveBack():
             return _Asked("DELETE", "/lease", None, {"labretto-lease": str(request.number)})
         case messages.ReadAll():

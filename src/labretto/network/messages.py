@@ -56,6 +56,8 @@ class Read(Request, frozen=True):
     """One look at an attribute."""
 
     attribute: str
+    fresh: bool = False
+    """Ask the driver, even if the last reading of a polled attribute would do."""
 
 
 class Write(Request, frozen=True):
@@ -122,6 +124,18 @@ class GiveBack(Request, frozen=True):
     number: int
 
 
+class Alarms(Request, frozen=True):
+    """What is beyond its limits, or was and nobody has seen it?"""
+
+
+class Acknowledge(Request, frozen=True):
+    """Somebody has seen an alarm."""
+
+    alarm: str
+    by: str = ""
+    note: str = ""
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """The value asked for, or the problem that stood against it."""
 
@@ -130,7 +144,20 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
 
 
 _REQUEST = codec.decoder(
-    Describe | Health | ReadAll | Read | Write | Invoke | Find | Check | Cancel | Stop | Take | GiveBack
+    Describe
+    | Health
+    | ReadAll
+    | Read
+    | Write
+    | Invoke
+    | Find
+    | Check
+    | Cancel
+    | Stop
+    | Take
+    | GiveBack
+    | Alarms
+    | Acknowledge
 )
 _ANSWER = codec.decoder(Answer)
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
@@ -147,7 +174,7 @@ async def handle(host: Host, request: Request, links: Links | None = None) -> An
     """
     match request:
         case Read():
-            return (await host.read(request.attribute)).as_dict()
+            return (await host.read(request.attribute, fresh=request.fresh)).as_dict()
         case Invoke():
             return (await _invoke(host, request)).as_dict()
         case Write():
@@ -174,6 +201,10 @@ async def handle(host: Host, request: Request, links: Links | None = None) -> An
         case GiveBack():
             host.give_back(request.number)
             return lease_as_dict(host.description.name, host.lease)
+        case Alarms():
+            return [alarm.as_dict() for alarm in host.alarms()]
+        case Acknowledge():
+            return host.acknowledge(request.alarm, request.by, request.note).as_dict()
         case _:
             raise InvalidError(f"A request of the kind {type(request).__name__} is not known here.")
 
@@ -238,6 +269,7 @@ def _health(host: Host) -> dict[str, Any]:
         "running": running[0].as_dict() if running else None,
         "lease": host.lease.as_dict() if host.lease else None,
         "blocked": host.blocked,
+        "alarms": sum(alarm.active or not alarm.acknowledged for alarm in host.alarms()),
         "ledger": {"birth": host.ledger_birth},
         "process": os.getpid(),
         "time": isoformat(now()),

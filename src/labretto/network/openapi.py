@@ -174,6 +174,11 @@ def _general_paths(description: Description) -> Document:
     lease = {"$ref": "#/components/schemas/Lease"}
     take = _operation("Let nobody but the holder act", _TAKE, "take", lease) | _body(_TAKING, {"holder": "Ada"})
     give_back = _operation("Let everybody act again", "", "give_back", lease) | {"parameters": [_LEASE]}
+    alarm: Schema = {"$ref": "#/components/schemas/Alarm"}
+    alarms: Schema = {"type": "array", "items": alarm}
+    note: Schema = {"type": "object", "properties": {"note": {"type": "string"}}, "additionalProperties": False}
+    seen = _operation("Say that somebody has seen it", "", "acknowledge", alarm) | _body(note, {"note": "I look."})
+    seen["parameters"] = [_ACTOR]
     schema = _operation("JSON Schema of an action's parameters", "", "schema", anything)
     schema["responses"]["200"]["content"] = {"application/schema+json": {"schema": anything}}
     thing = _operation("W3C Thing Description 1.1", "", "thing_description", anything)
@@ -185,6 +190,10 @@ def _general_paths(description: Description) -> Document:
         "/invocations/{id}": {"parameters": [_ID], "get": find, "delete": cancel | {"parameters": [_WITHIN]}},
         "/invocations/{id}/check": {"parameters": [_ID], "post": check},
         "/stop": {"post": stop},
+        "/alarms": {
+            "get": _operation("What is beyond its limits, and what was and nobody has seen", "", "alarms", alarms)
+        },
+        "/alarms/{alarm}/acknowledge": {"parameters": [_ALARM], "post": seen},
         "/lease": {
             "get": _operation("Who alone may act now", "", "lease", lease),
             "put": take,
@@ -205,6 +214,7 @@ _ID = {
     "schema": {"type": "string", "format": "uuid"},
     "example": _EXAMPLE_ID,
 }
+_ALARM = {"name": "alarm", "in": "path", "required": True, "schema": {"type": "string"}}
 _ACTION = {"name": "action", "in": "path", "required": True, "schema": {"type": "string"}}
 _LEASE = {
     "name": "Labretto-Lease",
@@ -290,6 +300,25 @@ COMPONENTS: Document = {
                 "type": "object",
                 "description": "Its end was asked for: when, within how many seconds, and whether it is overdue.",
             },
+        },
+    },
+    "Alarm": {
+        "type": "object",
+        "required": ["id", "instrument", "attribute", "condition", "severity", "active", "raised", "reading"],
+        "properties": {
+            "id": {"type": "string"},
+            "instrument": {"type": "string"},
+            "attribute": {"type": "string"},
+            "condition": {"type": "string", "example": "above 800 degC"},
+            "severity": {"enum": ["notice", "warning", "critical"]},
+            "active": {"type": "boolean"},
+            "raised": _TIME,
+            "reading": {"type": "object", "description": "That raised it."},
+            "times": {"type": "integer", "description": "How often it was raised since somebody last saw it."},
+            "cleared": _TIME,
+            "acknowledged": _TIME,
+            "by": {"type": ["string", "null"]},
+            "note": {"type": "string"},
         },
     },
     "Lease": {

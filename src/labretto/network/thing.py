@@ -188,6 +188,7 @@ _EVENTS: dict[str, tuple[str, Schema]] = {
     "overrun": ("An action takes much longer than usual.", _ON_ITS_WAY),
     "overdue": ("An action was cancelled and has not ended in time.", _ON_ITS_WAY),
     "attribute": ("A reading says something new.", _READING),
+    "alarm": ("A limit of the lab is passed, or is not any more, or somebody has seen that.", _named("Alarm")),
     "lease": ("Who alone may act has changed.", _named("Lease")),
     "problem": ("What the host cannot do now.", _named("Problem")),
 }

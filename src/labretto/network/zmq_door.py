@@ -18,7 +18,7 @@ from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.network import messages
 
-_READING = (messages.Describe, messages.Health, messages.ReadAll, messages.Read, messages.Find)
+_READING = (messages.Describe, messages.Health, messages.ReadAll, messages.Read, messages.Find, messages.Alarms)
 _STOPPING = (messages.Stop, messages.Cancel)
 _WHERE = "zmq"
 
@@ -35,8 +35,10 @@ def who(gate: Gate, token: bytes) -> Actor:
     return gate.who(token[:300].decode("utf-8", "replace") or None, _WHERE)
 
 
-async def answer(gate: Gate, host: Host, data: bytes, links: messages.Links, token: bytes) -> bytes:
-    """As `messages.answer`, for those who may; the others are told why not."""
+async def answer(
+    gate: Gate, host: Host, data: bytes, links: messages.Links, token: bytes, *, framed: bool = False
+) -> list[codec.Buffer]:
+    """As `messages.answer`, for those who may; the others are told why not. `framed` as `messages.answer_framed`."""
     actor: Actor | None = None
     verb: Verb = "act"
     about: dict[str, Any] = {"where": _WHERE}
@@ -48,23 +50,35 @@ async def answer(gate: Gate, host: Host, data: bytes, links: messages.Links, tok
         gate.check(actor, verb)
     except LabError as error:
         gate.note_refusal(actor, verb, what, error, **about)
-        return codec.encode(messages.Answer(problem=error.problem()))
+        return [messages.refused(error)]
     if verb == "read":
-        return await messages.answer(host, data, links)
+        return await _answer(host, request, links, framed=framed)
     if isinstance(request, messages.Invoke):
         about["on_behalf_of"] = request.actor or ""
         request = msgspec.structs.replace(request, actor=_named(actor, request.actor))
+    if isinstance(request, messages.Acknowledge):
+        about["on_behalf_of"] = request.by
+        request = msgspec.structs.replace(request, by=_named(actor, request.by))
     outcome: object = "no answer"
     try:
         value = await messages.handle(host, request, links)
         outcome = value.get("state", 200) if isinstance(value, dict) else 200
-        return messages.encode_value(messages.Answer(value))
+        return messages.frames_of(host, request, value) if framed else [messages.encode_value(messages.Answer(value))]
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
         problem = messages.problem_of(error)
         outcome = problem["status"]
-        return codec.encode(messages.Answer(problem=problem))
+        return [codec.encode(messages.Answer(problem=problem))]
     finally:
         gate.note(actor, verb, what, outcome, parameters=_parameters(request), **about)
+
+
+async def _answer(host: Host, request: messages.Request, links: messages.Links, *, framed: bool) -> list[codec.Buffer]:
+    if framed:
+        return await messages.answer_framed(host, request, links)
+    try:
+        return [messages.encode_value(messages.Answer(await messages.handle(host, request, links)))]
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
+        return [messages.refused(error)]
 
 
 def _named(actor: Actor, claimed: str | None) -> str:
@@ -80,5 +94,5 @@ def _words(request: messages.Request) -> str:
 
 def _parameters(request: messages.Request) -> Any:
     plain: dict[str, Any] = msgspec.structs.asdict(request)
-    told = {name: value for name, value in plain.items() if name not in ("action", "attribute", "actor", "wait")}
+    told = {name: value for name, value in plain.items() if name not in ("action", "attribute", "actor", "by", "wait")}
     return {name: value for name, value in told.items() if value is not None} or None
