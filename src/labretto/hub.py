@@ -39,6 +39,7 @@ from labretto.orchestrator.instruments import instrument_routes
 from labretto.orchestrator.journal import SqliteJournal
 from labretto.orchestrator.queue import Orchestrator
 from labretto.web.app import build
+from labretto.web.streams import Streams, stream_routes
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +193,8 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         )
         await stack.enter_async_context(orchestrator)
         routers = [run_routes(orchestrator), record_routes(orchestrator), instrument_routes(instruments, orchestrator)]
+        streams = Streams(changes, journal)
+        routers.append(stream_routes(streams, journal))
         if lab.compat.helao:
             data = await stack.enter_async_context(GrowingData(journal, catalog, changes))
             routers.append(helao_routes(orchestrator, data))
@@ -205,6 +208,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             version=version("labretto"),
         )
         await stack.enter_async_context(run_app(app, listener, websockets=True))
+        stack.callback(streams.close)
         url = _url(address, listener)
         elsewhere = {name: str(entry.url) for name, entry in lab.instruments.items() if entry.url}
         write_file(lab.hub_file, HubFile(lab.name, url, os.getpid(), isoformat(now()), elsewhere).as_dict())

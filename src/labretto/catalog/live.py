@@ -134,6 +134,11 @@ class Changes:
         """Batches of what follows the sequence number `after` (None: from now on), for `async for`."""
         return Subscription(self, self.sequence if after is None else after)
 
+    @property
+    def closed(self) -> bool:
+        """Nothing more will come."""
+        return self._closed
+
     def close(self) -> None:
         """End every subscription once it has read what is left."""
         self._closed = True

@@ -75,6 +75,12 @@ class Journal(Protocol):
     def since(self, sequence: int, limit: int) -> list[tuple[int, Event]]:
         """The next events of all runs, in the order in which they were written, each with its sequence number."""
 
+    def newest_sequence(self) -> int:
+        """Of the event written last; 0 if there is none."""
+
+    def counts(self) -> dict[str, int]:
+        """Word → how many runs are in it now."""
+
     def row(self, run: str) -> RunRow:
         """What the table says of one run; `NotFoundError` if there is none."""
 
@@ -133,6 +139,15 @@ class SqliteJournal:
         return [
             (r["sequence"], Event(r["run"], r["number"], r["kind"], r["at"], codec.decode(r["body"]))) for r in rows
         ]
+
+    def newest_sequence(self) -> int:
+        """See `Journal`."""
+        return int(self._database.read("SELECT MAX(sequence) AS newest FROM events")[0]["newest"] or 0)
+
+    def counts(self) -> dict[str, int]:
+        """See `Journal`."""
+        rows = self._database.read("SELECT state, COUNT(*) AS runs FROM runs GROUP BY state")
+        return {row["state"]: row["runs"] for row in rows}
 
     def row(self, run: str) -> RunRow:
         """See `Journal`."""
