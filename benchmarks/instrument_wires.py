@@ -168,7 +168,7 @@ def contestants(servers: Servers) -> dict[str, dict[str, Callable[[], object]]]:
             "fastapi": fastapi.get("/attributes/image", accept="application/octet-stream"),
             "labretto http": ours.get("/attributes/image", accept="application/octet-stream"),
             "router": router.read("image"),
-            "labretto zmq": wire.raw_read("image") if hasattr(wire, "raw_read") else wire.read("image"),
+            "labretto zmq": wire.read("image"),
         },
     }
     if "labthings" in at:

@@ -1,7 +1,8 @@
 """The baselines without an instrument in them: `python bare.py KIND PORT`, each the least that its library needs.
 
 KIND is "fastapi", "starlette" (one route, msgspec) or "router" (a loop around a ZMQ ROUTER). They hold no ledger, check
-no limit and ask no driver's thread; what they answer is a number and a time, as ours does.
+no limit and ask no driver's thread; what they answer is a number and a time, as ours does. An image is a new one each
+time, as a camera makes them.
 """
 
 import sys
@@ -46,7 +47,7 @@ def fastapi_app() -> Any:
 
     @app.get("/attributes/image")
     async def image() -> Response:
-        return Response(IMAGE.tobytes(), media_type="application/octet-stream")
+        return Response(IMAGE.copy().tobytes(), media_type="application/octet-stream")
 
     return app
 
@@ -75,11 +76,11 @@ def router(port: int) -> None:
     encode, decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder().decode
     count = 0.0
     while True:
-        peer, correlation, data = socket.recv_multipart()
+        peer, correlation, data, *_ = socket.recv_multipart()
         asked = decode(data)
         if asked.get("attribute") == "image":
             header = encode({"dtype": IMAGE.dtype.str, "shape": IMAGE.shape})
-            socket.send_multipart([peer, correlation, header, IMAGE], copy=False)
+            socket.send_multipart([peer, correlation, header, IMAGE.copy()], copy=False)
         else:
             count += 1.0
             socket.send_multipart([peer, correlation, encode([_reading(count), None])])

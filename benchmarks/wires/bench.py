@@ -32,8 +32,8 @@ class Bench:
 
     @property
     def image(self) -> np.ndarray:
-        """1,000 × 1,000 numbers of 8 bytes: 8 MB."""
-        return self._image
+        """1,000 × 1,000 numbers of 8 bytes: 8 MB, another array at each look, as a camera makes them."""
+        return self._image.copy()
 
     @effect("read")
     def look(self, at: float) -> float:
@@ -58,4 +58,4 @@ class Bench:
     @effect("read")
     def photograph(self) -> Any:
         """The image, as an action's result."""
-        return self._image
+        return self._image.copy()

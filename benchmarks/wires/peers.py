@@ -43,7 +43,7 @@ def labthings(port: int) -> None:
 
         @lt.action
         def photograph(self) -> Picture:
-            return Picture.from_bytes(IMAGE.tobytes())
+            return Picture.from_bytes(IMAGE.copy().tobytes())
 
     server = lt.ThingServer({"things": {"bench": Bench}})
     uvicorn.run(server.app, host="127.0.0.1", port=port, log_level="critical", access_log=False)
@@ -91,7 +91,7 @@ def tango_server(port: int) -> None:
 
         @attribute(dtype=((float,),), max_dim_x=1000, max_dim_y=1000, access=AttrWriteType.READ)
         def image(self) -> Any:
-            return IMAGE
+            return IMAGE.copy()
 
         @command(dtype_in=float, dtype_out=float)
         def move(self, to: float) -> float:

@@ -106,7 +106,7 @@ class Zmq:
 
     def _asks(self, make: Callable[[], dict[str, object]]) -> Call:
         def call() -> None:
-            self.socket.send_multipart([b"12345678", _encode(make())])
+            self.socket.send_multipart([b"12345678", _encode(make()), b"", b"frames"])
             frames = self.socket.recv_multipart(copy=False)
             answer = frames[1].buffer
             assert answer[-1:] == b"\xc0" or len(frames) > 2, bytes(answer[:300])  # no problem in it

@@ -96,6 +96,18 @@ def with_units(value: Any, schema: Mapping[str, Any] | None) -> Any:
     return _quantity(value, schema)
 
 
+def with_dims(value: Any, schema: Mapping[str, Any] | None) -> Any:
+    """`value` with the dims and units of its arrays; numbers stay as they are, nothing is copied."""
+    if not isinstance(schema, Mapping):
+        return value
+    if isinstance(value, dict):
+        fields, others = schema.get("properties", {}), schema.get("additionalProperties")
+        return {key: with_dims(item, fields.get(key, others)) for key, item in value.items()}
+    if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape != ():
+        return _array(value, schema)
+    return value
+
+
 def _list_with_units(value: Sequence[Any], schema: Mapping[str, Any]) -> Any:
     if schema.get("dims"):
         return _array(value, schema)  # an array that came through JSON, or from a host without numpy

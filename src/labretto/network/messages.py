@@ -11,16 +11,17 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from labretto.errors import DriverError, InvalidError, LabError, NotFoundError, from_problem
 from labretto.instrument import codec
+from labretto.instrument.describe import Description
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import Invocation
 from labretto.instrument.leases import lease_as_dict
-from labretto.instrument.reading import Reading, isoformat, now
+from labretto.instrument.reading import Reading, isoformat, now, with_dims
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ REQUEST_LIMIT = 8 * 1024 * 1024
 
 _LONGEST = 86_400.0
 """Seconds that somebody may wait for a cancelled action."""
+
+Encoded = TypeVar("Encoded")
 
 Links = Mapping[str, str]
 """Where a host can be reached: "http", "zmq", "events" (its ZMQ publisher) → address."""
@@ -212,14 +215,55 @@ async def handle(host: Host, request: Request, links: Links | None = None) -> An
 async def answer(host: Host, data: bytes, links: Links | None = None) -> bytes:
     """The same from bytes to bytes; never raises, a problem is an answer too."""
     try:
-        value = await handle(host, decode_request(data), links)
-        return encode_value(Answer(value))
+        return encode_value(Answer(await handle(host, decode_request(data), links)))
     except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
-        return codec.encode(Answer(problem=problem_of(error)))
+        return refused(error)
 
 
-def encode_value(value: Any, encode: Callable[[Any], bytes] = codec.encode) -> bytes:
-    """`value` as bytes, as `encode` spells it.
+async def answer_framed(host: Host, request: Request, links: Links | None = None) -> list[codec.Buffer]:
+    """The same in frames, for a wire that carries several: large arrays follow the answer as they lie in memory."""
+    try:
+        return frames_of(host, request, await handle(host, request, links))
+    except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
+        return [refused(error)]
+
+
+def frames_of(host: Host, request: Request, value: Any) -> list[codec.Buffer]:
+    """The answer `value` to `request` in frames; its arrays say their dims and unit.
+
+    Raises:
+        DriverError: as `encode_value`.
+    """
+    return encode_value(Answer(labelled(host.description, request, value)), codec.encode_framed)
+
+
+def labelled(description: Description, request: Request, value: Any) -> Any:
+    """The answer `value` to `request`, its arrays with the dims and the unit that they are described with."""
+    if isinstance(request, Read | Write):
+        return labelled_reading(description, request.attribute, value)
+    if isinstance(request, ReadAll):
+        return {name: labelled_reading(description, name, reading) for name, reading in value.items()}
+    action = description.actions.get(value.get("action", "")) if isinstance(value, dict) else None
+    if action is None or "result" not in value:
+        return value
+    return {**value, "result": with_dims(value["result"], action.result)}
+
+
+def labelled_reading(description: Description, attribute: str, reading: dict[str, Any]) -> dict[str, Any]:
+    """The same for one reading."""
+    described = description.attributes.get(attribute)
+    if described is None or isinstance(reading["value"], int | float | str | None):
+        return reading
+    return {**reading, "value": with_dims(reading["value"], described.schema)}
+
+
+def refused(error: Exception) -> bytes:
+    """The answer that says what stood against it."""
+    return codec.encode(Answer(problem=problem_of(error)))
+
+
+def encode_value(value: Any, encode: Callable[[Any], Encoded] = codec.encode) -> Encoded:  # type: ignore[assignment]
+    """`value` as `encode` spells it.
 
     Raises:
         DriverError: the driver gave something that no wire can carry; names its type.
@@ -323,16 +367,16 @@ def decode_request(data: bytes) -> Request:
     return request
 
 
-def decode_answer(data: bytes) -> Any:
-    """The value in an answer.
+def decode_answer(data: Any, *apart: Any) -> Any:
+    """The value in an answer, and in the frames that came with it.
 
     Raises:
         LabError: the problem in the answer, as the error it was.
         InvalidError: the bytes are no answer.
     """
     try:
-        decoded: Answer = _ANSWER.decode(data)
-    except _UNREADABLE as error:
+        decoded: Answer = codec.decode_framed([data, *apart], Answer) if apart else _ANSWER.decode(data)
+    except (InvalidError, *_UNREADABLE) as error:
         raise InvalidError(f"The answer cannot be read: {_said(error)}.") from error
     if decoded.problem is not None:
         raise from_problem(decoded.problem)

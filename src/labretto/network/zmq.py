@@ -1,7 +1,9 @@
 """An instrument on ZMQ: ROUTER for requests, a publisher for what happens.
 
-A request has the frames [correlation, request], its answer [correlation, answer]; further frames are kept for large
-arrays. Each request is a task of its own, so a long wait never blocks another. An event has [topic, body].
+A request has the frames [correlation, request], its answer [correlation, answer]. A request with two frames more, a
+token (empty where none is needed) and b"frames", may be answered with more frames: the large arrays that the answer
+names by their number (`labretto.instrument.codec.encode_framed`). A long wait never blocks another. An event has
+[topic, body].
 Beyond the loopback everything is encrypted (`labretto.network.curve`), a request has its token as a third frame
 (`labretto.network.zmq_door`), and who subscribes says one too.
 The client's end is in `labretto.network.zmq_client`; what the bytes mean is in `labretto.network.messages`.
@@ -13,7 +15,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +28,13 @@ from labretto.access.rule import Actor
 from labretto.errors import BusyError, ConflictError, ForbiddenError, InvalidError, LabError
 from labretto.instrument import codec
 from labretto.instrument.host import Host
+from labretto.instrument.reading import Reading
 from labretto.network import messages, zmq_door
 from labretto.network.credentials import with_key
 from labretto.network.curve import Options, ServerKey
 from labretto.network.pump import Pump, Socket, new_socket
-from labretto.network.zmq_client import TOKEN_TOPIC, open
+from labretto.network.zmq_client import FRAMES, TOKEN_TOPIC, open
+from labretto.network.zmq_leaving import Leaving
 
 __all__ = ["open", "serve"]
 
@@ -90,13 +95,20 @@ async def serve(
 
 
 class _Requests:
-    """Requests on their way to the host and back."""
+    """Requests on their way to the host and back.
+
+    One to read an attribute is the most frequent, so it gets no task: it is answered at once, or by the driver's own
+    thread when it has looked.
+    """
 
     def __init__(self, host: Host, router: Socket, links: dict[str, str], gate: Gate | None) -> None:
         self._host = host
         self._gate = gate
         self._links = links
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: set[object] = set()
+        """Changed by the driver's thread too, in steps that Python does as one."""
+        self._leaving = Leaving()
         self._pump = Pump(router, self._take)
 
     async def aclose(self) -> None:
@@ -107,30 +119,100 @@ class _Requests:
 
     def _take(self, frames: list[bytes]) -> None:
         if len(frames) < 3:
-            fault = InvalidError("A request has the frames [correlation, request].")
-            self._send(frames[0], b"".join(frames[1:2]), codec.encode(messages.Answer(problem=fault.problem())))
-        elif len(self._tasks) >= _AT_ONCE:
-            busy = BusyError(f"{_AT_ONCE} requests wait for their answer; this one was refused.")
-            self._send(frames[0], frames[1], codec.encode(messages.Answer(problem=busy.problem())))
+            back = _Back(frames[0], b"".join(frames[1:2]), framed=False)
+            self._send(back, [messages.refused(InvalidError("A request has the frames [correlation, request]."))])
+            return
+        back = _Back(frames[0], frames[1], framed=frames[4:] == [FRAMES])
+        if len(self._tasks) + len(self._looks) >= _AT_ONCE:
+            error = BusyError(f"{_AT_ONCE} requests wait for their answer; this one was refused.")
+            self._send(back, [messages.refused(error)])
+        elif self._gate is not None:
+            self._begin(self._answer_guarded(self._gate, back, frames[2], b"".join(frames[3:4])))
         else:
-            task = asyncio.create_task(self._answer(*frames[:4]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._answer(back, frames[2])
 
-    async def _answer(self, peer: bytes, correlation: bytes, data: bytes, token: bytes = b"") -> None:
-        if self._gate is None:
-            self._send(peer, correlation, await messages.answer(self._host, data, self._links))
-        else:
-            self._send(peer, correlation, await zmq_door.answer(self._gate, self._host, data, self._links, token))
-
-    def _send(self, peer: bytes, correlation: bytes, data: bytes) -> None:
+    def _answer(self, back: _Back, data: bytes) -> None:
         try:
-            self._pump.send([peer, correlation, data])
+            request = messages.decode_request(data)
+            if type(request) is messages.Read:
+                self._look(back, request)
+                return
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
+            self._send(back, [messages.refused(error)])
+        else:
+            self._begin(self._answer_later(back, request))
+
+    def _look(self, back: _Back, request: messages.Read) -> None:
+        def told(reading: Reading | None, error: LabError | None) -> None:
+            self._looks.discard(ticket)
+            self._send(back, self._told(back, request, reading, error))
+
+        ticket = object()
+        self._looks.add(ticket)
+        try:
+            known = self._host.look(request.attribute, told, fresh=request.fresh)
+        except LabError:
+            self._looks.discard(ticket)
+            raise
+        if known is not None:
+            told(known, None)
+
+    def _told(
+        self, back: _Back, request: messages.Read, reading: Reading | None, error: LabError | None
+    ) -> Sequence[codec.Buffer]:
+        try:
+            if reading is None:
+                return [messages.refused(error or LabError("The host met a fault of its own."))]
+            return self._frames(back, request, reading.as_dict())
+        except Exception as fault:  # noqa: BLE001 - as above
+            return [messages.refused(fault)]
+
+    def _frames(self, back: _Back, request: messages.Request, value: Any) -> Sequence[codec.Buffer]:
+        if back.framed:
+            return messages.frames_of(self._host, request, value)
+        return [messages.encode_value(messages.Answer(value))]
+
+    def _begin(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(answering)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer_later(self, back: _Back, request: messages.Request) -> None:
+        try:
+            frames = self._frames(back, request, await messages.handle(self._host, request, self._links))
+        except Exception as error:  # noqa: BLE001 - as above
+            frames = [messages.refused(error)]
+        self._send(back, frames)
+
+    async def _answer_guarded(self, gate: Gate, back: _Back, data: bytes, token: bytes) -> None:
+        self._send(back, await zmq_door.answer(gate, self._host, data, self._links, token, framed=back.framed))
+
+    def _send(self, back: _Back, frames: Sequence[codec.Buffer]) -> None:
+        """From any thread."""
+        try:
+            if len(frames) > 1:
+                self._leaving.check(back.peer)
+                self._leaving.note(back.peer, self._pump.send([back.peer, back.correlation, *frames], copy=False))
+            else:
+                self._pump.send([back.peer, back.correlation, frames[0]])
+        except BusyError as error:
+            self._send(back, [messages.refused(error)])
         except zmq.Again:
             logger.warning("a client does not take its answers; one was dropped")
         except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH:  # that one has gone away, and asks again if it wants to know
+            # That one has gone away, and asks again if it wants to know; or we have, while the driver looked.
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.ENOTSOCK):
                 raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Back:
+    """Where an answer goes."""
+
+    peer: bytes
+    correlation: bytes
+    framed: bool
+    """Large arrays may follow in frames of their own."""
 
 
 class _Events:
@@ -142,8 +224,8 @@ class _Events:
         self._admitted: dict[bytes, tuple[Actor, int]] = {}
         self._looked = 0.0
         self._open(address)
-        self._heard = False
-        self._end = host.listen(self._tell)
+        self._listen = host.listen
+        self._end: Callable[[], None] | None = None
 
     def _open(self, address: str) -> None:
         self._socket = _bound(_publisher(self._key, guarded=self._gate is not None), address, self._gate)
@@ -154,17 +236,25 @@ class _Events:
         return _endpoint(self._socket)
 
     def close(self) -> None:
-        self._end()
+        self._hear(False)
         self._pump.detach()
         _let_go(self._socket)
+
+    def _hear(self, heard: bool) -> None:
+        """Where nobody hears, the host does not tell: that would cost it something with each reading."""
+        if heard and self._end is None:
+            self._end = self._listen(self._tell)
+        elif not heard and self._end is not None:
+            self._end()
+            self._end = None
 
     def _subscription(self, frames: list[bytes]) -> None:
         """Told of the first and of the last subscription only: b"\\x01" + topic, b"\\x00" + topic."""
         if self._gate is None:
-            self._heard = self._heard_after(frames[0])
+            self._hear(self._heard_after(frames[0]))
         elif frames[0][1:].startswith(TOKEN_TOPIC):
             self._admit(self._gate, frames[0][1:], came=frames[0][:1] == b"\x01")
-            self._heard = bool(self._admitted)
+            self._hear(bool(self._admitted))
 
     def _admit(self, gate: Gate, shown: bytes, *, came: bool) -> None:
         """Where tokens are needed a subscription counts for nothing, and the one that says a token for everything."""
@@ -193,16 +283,16 @@ class _Events:
             self._pump.detach()
             _let_go(self._socket)
             self._admitted.clear()
-            self._heard = False
+            self._hear(False)
             self._open(where)
 
     def _heard_after(self, subscription: bytes) -> bool:
-        return subscription[:1] == b"\x01" if subscription[1:] == b"" else self._heard
+        return subscription[:1] == b"\x01" if subscription[1:] == b"" else self._end is not None
 
     def _tell(self, topic: str, body: dict[str, Any]) -> None:
         if self._gate is not None:
             self._drop_the_revoked(self._gate)
-        if not self._heard:
+        if self._end is None:
             return
         try:
             data = codec.encode(body)

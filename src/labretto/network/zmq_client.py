@@ -42,6 +42,10 @@ TOKEN_TOPIC = b"token "
 """What a listener subscribes to besides everything, with its token behind it, where a token is needed."""
 
 
+FRAMES = b"frames"
+"""Last frame of a request whose sender takes large arrays as frames of their own, after the answer."""
+
+
 async def open(address: str, token: str | None = None) -> ZmqConnection:
     """A connection to the host at `address` ("tcp://127.0.0.1:5555").
 
@@ -80,7 +84,7 @@ class ZmqConnection:
         """The value that answers `request`; see `labretto.network.connection.Connection`."""
         data = messages.encode_request(request)
         line = self._line if self._line and not self._line.lost else await self.connect()
-        return messages.decode_answer(await line.ask(data))
+        return messages.decode_answer(*await line.ask(data))
 
     async def connect(self) -> Line:
         """The line that is there, or a new one."""
@@ -113,13 +117,13 @@ class Line:
         self.lost: str | None = None
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._address, key = split_key(address)
-        self._shown = [] if token is None else [token]
-        self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        self._tail = [token or b"", FRAMES]
+        self._waiting: dict[bytes, asyncio.Future[list[Any]]] = {}
         self._numbers = itertools.count()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         socket = new_socket(zmq.DEALER, _options(self._address, key))
         self._monitor = Pump(socket.get_monitor_socket(_WATCHED), self._watch)
-        self._pump = Pump(socket, self._take)
+        self._pump = Pump(socket, self._take, copied=2)
         self._socket = socket
 
     async def open(self) -> None:
@@ -143,13 +147,13 @@ class Line:
                 raise unreachable(self._address, str(self.lost)) from None
             raise
 
-    async def ask(self, data: bytes) -> bytes:
-        """What comes back for `data`; `UnreachableError` as soon as the line is lost."""
+    async def ask(self, data: bytes) -> list[Any]:
+        """The frames that come back for `data`; `UnreachableError` as soon as the line is lost."""
         number = next(self._numbers).to_bytes(8, "big")
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
-            self._pump.send([number, data, *self._shown])
+            self._pump.send([number, data, *self._tail])
             return await answer
         except zmq.ZMQError as error:
             raise unreachable(self._address, self.lost or str(error)) from None
@@ -173,10 +177,10 @@ class Line:
         self._ready.exception()  # nobody may be waiting for it
         self.end.set_result(None)
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, frames: list[Any]) -> None:
         answer = self._waiting.get(frames[0])
         if answer is not None and not answer.done() and len(frames) > 1:
-            answer.set_result(frames[1])
+            answer.set_result(frames[1:])
 
     def _watch(self, frames: list[bytes]) -> None:
         event = parse_monitor_message(frames)["event"]
