@@ -120,6 +120,20 @@ def test_who_asks_later_is_told_no_earlier_time(rule: str, zone: str, moment: da
     assert first <= second
 
 
+@given(rules, zones, moments)
+def test_the_last_time_until_a_moment_is_the_one_after_which_it_is_not_due_before_it(
+    rule: str, zone: str, moment: datetime
+):
+    parsed = parse(rule, zone)
+
+    last = parsed.last_until(moment)
+
+    assert last is not None
+    assert last <= moment
+    assert (parsed.next_after(last) or last) > moment
+    assert parsed.next_after(last - timedelta(seconds=1)) == last
+
+
 @given(times, zones, moments)
 def test_a_daily_rule_is_due_once_a_day_on_the_clock_on_the_wall(at: str, zone: str, moment: datetime):
     parsed = parse(f"every day {at}", zone)

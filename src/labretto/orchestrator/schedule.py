@@ -42,6 +42,12 @@ class Daily:
         dues = (due for day in _from(first) if day.weekday() in self.days for due in self._on(day))
         return next(due for due in dues if due > moment)
 
+    def last_until(self, moment: datetime) -> datetime | None:
+        """The last moment until `moment` at which it was due; None if there was none in the last weeks."""
+        day = moment.astimezone(self.zone).date() + timedelta(days=1)
+        days = [day - timedelta(days=back) for back in range(16) if (day - timedelta(days=back)).weekday() in self.days]
+        return max((due for each in days for due in self._on(each) if due <= moment), default=None)
+
     def _on(self, day: date) -> list[datetime]:
         return sorted({_moment(day, each, self.zone) for each in self.times})
 
@@ -56,6 +62,10 @@ class Interval:
         """See `Daily.next_after`."""
         return _EPOCH + ((moment - _EPOCH) // self.length + 1) * self.length
 
+    def last_until(self, moment: datetime) -> datetime | None:
+        """See `Daily.last_until`."""
+        return _EPOCH + (moment - _EPOCH) // self.length * self.length
+
 
 @dataclass(frozen=True)
 class Once:
@@ -66,6 +76,10 @@ class Once:
     def next_after(self, moment: datetime) -> datetime | None:
         """See `Daily.next_after`; None when it is over."""
         return self.due if self.due > moment else None
+
+    def last_until(self, moment: datetime) -> datetime | None:
+        """See `Daily.last_until`."""
+        return self.due if self.due <= moment else None
 
 
 Rule = Daily | Interval | Once
