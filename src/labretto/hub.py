@@ -37,8 +37,11 @@ from labretto.orchestrator.api import record_routes, run_routes
 from labretto.orchestrator.heritage import GrowingData, helao_routes
 from labretto.orchestrator.instruments import instrument_routes
 from labretto.orchestrator.journal import SqliteJournal
+from labretto.orchestrator.people import People
 from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.tasks_api import task_routes
 from labretto.web.app import build
+from labretto.web.metrics import Metrics, metrics_routes
 from labretto.web.streams import Streams, stream_routes
 
 logger = logging.getLogger(__name__)
@@ -192,12 +195,31 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             journal=journal, catalog=catalog, index=index, instruments=instruments, changes=changes
         )
         await stack.enter_async_context(orchestrator)
-        routers = [run_routes(orchestrator), record_routes(orchestrator), instrument_routes(instruments, orchestrator)]
+        people = await stack.enter_async_context(People(orchestrator))
+        routers = [
+            run_routes(orchestrator),
+            record_routes(orchestrator),
+            task_routes(people),
+            instrument_routes(instruments, orchestrator),
+        ]
         streams = Streams(changes, journal)
         routers.append(stream_routes(streams, journal))
         if lab.compat.helao:
             data = await stack.enter_async_context(GrowingData(journal, catalog, changes))
             routers.append(helao_routes(orchestrator, data))
+        metrics = Metrics(
+            changes,
+            journal,
+            instruments,
+            lab.folder,
+            viewers={"page": lambda: app.state.live.viewers, "stream": lambda: streams.readers},
+            halted=lambda: orchestrator.halted,
+            lab=lab.name,
+            version=version("labretto"),
+        )
+        journal.on_commit(metrics.on_commit)
+        await stack.enter_async_context(metrics.counting())
+        routers.append(metrics_routes(metrics))
         app = build(
             routers=routers,
             changes=changes,

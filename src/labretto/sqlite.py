@@ -146,6 +146,8 @@ class Database:
         except (sqlite3.Error, StorageError) as error:
             self._writer.close()
             raise error if isinstance(error, StorageError) else storage_error(path, error) from error
+        self.on_commit: Callable[[float, bool], None] = lambda seconds, flush: None
+        """Told how long each commit took and whether it was flushed; in the writer's thread, so it must not wait."""
         self._reading = threading.Lock()
         self._closing = threading.Lock()
         self._closed = False
@@ -228,6 +230,7 @@ class Database:
 
     def _commit(self, batch: list[_Transaction]) -> None:
         flush = any(transaction.flush for transaction in batch)
+        began = time.perf_counter()
         try:
             self._writer.execute(f"PRAGMA synchronous={'FULL' if flush else 'NORMAL'}")
             self._writer.execute("BEGIN IMMEDIATE")
@@ -237,6 +240,7 @@ class Database:
             self._undo()
             _fail_all(batch, storage_error(self.path, error))
             return
+        self.on_commit(time.perf_counter() - began, flush)
         for transaction, (value, error_) in zip(batch, outcomes, strict=True):
             if error_ is not None:
                 transaction.future.set_exception(error_)

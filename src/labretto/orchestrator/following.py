@@ -25,11 +25,17 @@ Piece = list[tuple[int, Event]]
 
 
 async def follow(
-    journal: Journal, changes: Changes, after: int, *, idle: float = LOOK_EVERY
+    journal: Journal, changes: Changes, after: int, *, idle: float = LOOK_EVERY, together: float = 0.0
 ) -> AsyncGenerator[Piece, None]:
     """Pieces of the events after the sequence number `after`, in order, without end.
 
     A piece is empty when there was nothing for `idle` seconds. It ends when the change stream is closed.
+
+    Args:
+        journal, changes: of the hub.
+        after: 0 for everything.
+        idle: seconds.
+        together: seconds for which events are gathered before they are read, by one who is in no hurry.
 
     Raises:
         StorageError: the journal cannot be read now.
@@ -39,6 +45,7 @@ async def follow(
         if piece := await asyncio.to_thread(journal.since, after, PIECE):
             after = piece[-1][0]
             yield piece
+            await asyncio.sleep(together)
         elif not await _told(changes, place, idle):
             if changes.closed:
                 return

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,15 @@ from typing import Any, Protocol
 from labretto.errors import ConflictError, NotFoundError
 from labretto.instrument import codec
 from labretto.instrument.reading import isoformat, now
-from labretto.orchestrator import table, tasks
+from labretto.orchestrator import schedules, table, tasks
 from labretto.orchestrator.place import count
 from labretto.orchestrator.table import RunRow as RunRow, row_of
 from labretto.sqlite import Database
 
 Entry = tuple[str, Mapping[str, Any]]
 """Kind and body of an event to be appended."""
+Also = Callable[[sqlite3.Connection], None]
+"""Further statements of the same transaction."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
@@ -34,7 +36,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO counters VALUES ('lease', 0), ('position', 0), ('owner', 0);
-"""  # with the table of runs: `table.SCHEMA`, and that of tasks: `tasks.SCHEMA`
+"""  # with the table of runs: `table.SCHEMA`, and those of tasks and schedules
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,19 @@ class Journal(Protocol):
     def tasks(self) -> tasks.Tasks:
         """What people have to do; what runs ask is among it, written together with the events that ask."""
 
-    async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
+    @property
+    def schedules(self) -> schedules.Schedules:
+        """What is submitted at its time; a time and the run that it brings are written together."""
+
+    async def append(
+        self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False, also: Also | None = None
+    ) -> list[Event]:
         """Append to `run`, whose last event must have the number `expected` (0: the run is new).
+
+        Args:
+            run, expected, entries: what.
+            flush: survives a power cut too.
+            also: writes what belongs to it in the same transaction; what it raises undoes both.
 
         Raises:
             ConflictError: another wrote meanwhile.
@@ -113,17 +126,26 @@ class SqliteJournal:
     """The journal of a lab on one machine: one SQLite file, one writer thread, group commit."""
 
     def __init__(self, path: Path) -> None:
-        self._database = Database(path, _SCHEMA + table.SCHEMA + tasks.SCHEMA, added=table.ADDED)
+        self._database = Database(path, _SCHEMA + table.SCHEMA + tasks.SCHEMA + schedules.SCHEMA, added=table.ADDED)
         self.tasks = tasks.Tasks(self._database)
+        self.schedules = schedules.Schedules(self._database)
         self._owner = 0
 
-    async def append(self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False) -> list[Event]:
+    async def append(
+        self, run: str, expected: int, entries: Sequence[Entry], *, flush: bool = False, also: Also | None = None
+    ) -> list[Event]:
         """See `Journal`."""
         at = isoformat(now())
         events = [Event(run, expected + 1 + i, kind, at, body) for i, (kind, body) in enumerate(entries)]
         packed = [codec.encode(event.body) for event in events]
-        write = self._database.transact(lambda c: _append(c, self._owner, expected, events, packed), flush=flush)
-        await asyncio.wrap_future(write)
+        owner = self._owner
+
+        def write(connection: sqlite3.Connection) -> None:
+            _append(connection, owner, expected, events, packed)
+            if also is not None:
+                also(connection)
+
+        await asyncio.wrap_future(self._database.transact(write, flush=flush))
         return events
 
     def read(self, run: str, after: int = 0) -> list[Event]:
@@ -165,6 +187,10 @@ class SqliteJournal:
     ) -> list[RunRow]:
         """See `Journal`."""
         return table.newest(self._database, limit, before=before, states=states, label=label)
+
+    def on_commit(self, told: Callable[[float, bool], None]) -> None:
+        """Let `told` hear, in the writer's thread, how many seconds each commit took and whether it was flushed."""
+        self._database.on_commit = told
 
     async def own(self) -> None:
         """See `Journal`."""
