@@ -7,8 +7,9 @@ import pytest
 
 from labretto.experiment.check import check, columns
 from labretto.experiment.document import MAX_BYTES, MAX_DEPTH, MAX_VALUES
-from labretto.experiment.load import SCHEMA_WORDS, WORDS, load
-from labretto.experiment.steps import KINDS
+from labretto.experiment.load import WORDS, load
+from labretto.experiment.parameters import SCHEMA_WORDS
+from labretto.experiment.steps import STEP_WORDS
 from labretto.instrument.describe import describe
 from labretto.instrument.simulated.potentiostat import Potentiostat
 from labretto.instrument.simulated.stage import SampleStage
@@ -36,7 +37,7 @@ def test_the_first_example_can_be_run_on_the_simulated_lab():
 
 
 def test_each_word_of_the_format_is_on_the_page():
-    words = {*WORDS, *SCHEMA_WORDS, *(word for words, _ in KINDS.values() for word in words)}
+    words = {*WORDS, *SCHEMA_WORDS, *STEP_WORDS}
 
     assert [word for word in sorted(words) if not re.search(rf"`{word}\b", PAGE)] == []
 

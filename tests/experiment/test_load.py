@@ -169,7 +169,7 @@ steps:
     [
         ("steps:\n- reed: stage.x", 2, 3, "Did you mean read?"),
         ("steps:\n- do: stage.move\n  whit: {x: 1}", 3, 3, "Did you mean with?"),
-        ("steps:\n- parallel: []", 2, 3, "'parallel' is not a step"),
+        ("steps:\n- paralel: []", 2, 3, "Did you mean parallel"),
         ("steps:\n- do: a.b\n  read: a.c", 3, 3, "one step cannot be `do` and `read`"),
         ("steps:\n- {}", 2, 3, "does nothing"),
         ("steps:\n- 5", 2, 3, "a step is a mapping"),

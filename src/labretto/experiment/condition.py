@@ -97,7 +97,7 @@ def is_number(value: Any) -> bool:
         return False
     if isinstance(value, int | float):
         return True
-    return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "") in "iuf"
+    return getattr(value, "shape", None) == () and getattr(getattr(value, "dtype", None), "kind", "f") in "iuf"
 
 
 def _equal(value: Any, to: Any) -> bool:

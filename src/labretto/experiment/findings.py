@@ -24,6 +24,8 @@ class Finding:
     values: tuple[Any, ...] | None
     """All values it takes, or None if they are not known before the run."""
     schema: Mapping[str, Any]
+    absent: str = ""
+    """Why it may be missing; empty if it never is."""
 
 
 Findings = Mapping[tuple[str, ...], Finding]
@@ -38,7 +40,7 @@ def finding(reference: Reference, scope: Scope, steps: Sequence[Step]) -> Findin
     """
     binding = find(reference, scope, steps)
     if binding.values is None:
-        return Finding(binding.kind, None, narrow(binding.schema, reference))
+        return Finding(binding.kind, None, narrow(binding.schema, reference), binding.absent)
     values = tuple(look_up(value, reference) for value in binding.values)
     return Finding(binding.kind, values, narrow_if_known(binding.schema, reference))
 

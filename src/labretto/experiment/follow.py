@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from labretto.errors import ExperimentChangedError, FailedError, LabError
@@ -35,8 +36,9 @@ from labretto.experiment.model import (
 )
 from labretto.experiment.paths import CLEAN_UP, OTHERWISE, branch, iteration, paths
 from labretto.experiment.resolve import refused, resolved, resolved_all
-from labretto.experiment.scope import has_result
+from labretto.experiment.scope import has_result, open_lists
 from labretto.experiment.turns import turns
+from labretto.experiment.unknown import stand_in
 from labretto.experiment.walk import AbortedError, Walk
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,8 @@ class _Follower:
             case Within():
                 return _given(step, await self._forgiving(step, self._within(step, path, names)))
         work = self.cleaned(step.clean_up, path, names, self._block(step, path, names))
-        return await self._forgiving(step, work) or {}
+        given = await self._forgiving(step, work)
+        return given if given and open_lists(step) else {}
 
     async def _leaf(self, step: Leaf, path: str, names: Names) -> Any:
         match step:
@@ -98,15 +101,15 @@ class _Follower:
                 return await self.walk.write(path, instrument, attribute, resolved(value, names), policy=policy)
             case Save(row):
                 return await self.walk.save(path, resolved_all(row, names))
-            case Ask(question):
-                return await self.walk.ask(path, question)
+            case Ask(question, show=show):
+                return await self.walk.ask(path, replace(question, show=resolved_all(show, names)))
             case Wait():
                 return await self.walk.sleep(path, _seconds(step, names))
 
     # Blocks -------------------------------------------------------------------------------------------------------
 
     async def _block(self, step: Block | Parallel | Sweep | ForEach | Repeat, path: str, names: Names) -> Given:
-        """The steps of a block without its clean-up; answers the names that stay known after it."""
+        """The steps of a block without its clean-up; answers the names given in it."""
         match step:
             case Block(when=None):
                 return await self.steps(step.steps, f"{path}/", names)
@@ -210,7 +213,7 @@ def _holds(condition: Condition, names: Names) -> bool:
 
 
 def _seconds(step: Wait, names: Names) -> float:
-    seconds = resolved(step.seconds, names)
+    seconds = stand_in(resolved(step.seconds, names), 0.0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise refused(f"{seconds!r:.60} is not a number of seconds", step.place or step.where, "give a number")
     return float(seconds)

@@ -1,7 +1,7 @@
 """An experiment from text: every fault at once, each with its line and column.
 
-The text's syntax is `document`'s matter, steps are `steps`'s, `soe`/`params` is `soe`'s; here are the outermost words
-and the parameters. Whether the instruments can do what is asked is seen in `check`.
+The text's syntax is `document`'s matter, steps are `steps`'s, experiments within the experiment are `parts`'s,
+`soe`/`params` is `soe`'s; here are the outermost words. Whether the instruments can do it is seen in `check`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,12 @@ from labretto.experiment import soe
 from labretto.experiment.document import MAX_BYTES, Node, read_text
 from labretto.experiment.faults import EnoughFaultsError, Faults, refusal
 from labretto.experiment.model import Experiment, Fault, Parameter, Step
-from labretto.experiment.steps import is_name, kind, read_steps, refuse_unknown
+from labretto.experiment.parameters import parameters_of
+from labretto.experiment.parts import experiments_of, refuse_unknown_calls
+from labretto.experiment.steps import steps_below
+from labretto.experiment.words import kind, refuse_unknown, text_of
 
-WORDS = ("name", "description", "parameters", "steps")
-SCHEMA_WORDS = (
-    *("type", "enum", "default", "unit", "title", "description", "items"),
-    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
-    *("minLength", "maxLength", "minItems", "maxItems"),
-)
-"""The JSON Schema words of a parameter.
-
-No `$ref` (it would fetch) and no `pattern` (it can be made to run for ever).
-"""
+WORDS = ("name", "description", "parameters", "steps", "finally", "experiments", "files")
 
 
 def load(text: str, *, file: str | None = None) -> Experiment:
@@ -99,10 +94,13 @@ def _experiment(root: Node, text: str, file: str | None, faults: Faults) -> Expe
     refuse_unknown(root, WORDS, "an experiment", "", faults)
     if "steps" not in root.value:
         faults.add("the experiment has no `steps`", root.where, way_out="add `steps:` with a list of steps")
-    parameters = _parameters(root.value.get("parameters"), faults)
-    steps = read_steps(root.value["steps"], "steps", faults) if "steps" in root.value else ()
-    title, description = (_text(root.value.get(word), word, faults) for word in ("name", "description"))
-    return _made(text, file, title or name, description, parameters, steps, "file")
+    parts = experiments_of(root, faults)
+    parameters = parameters_of(root, "parameters", faults)
+    steps, clean_up = (steps_below(root, word, "", faults) for word in ("steps", "finally"))
+    refuse_unknown_calls([*steps, *clean_up], parts, faults)
+    title, description = (text_of(root, word, word, faults) for word in ("name", "description"))
+    made = _made(text, file, title or name, description, parameters, steps, "file")
+    return replace(made, clean_up=clean_up, experiments=parts)
 
 
 def _made(
@@ -116,44 +114,3 @@ def _made(
 ) -> Experiment:
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Experiment(name, description, parameters, steps, form, text, digest, file)
-
-
-def _text(node: Node | None, word: str, faults: Faults) -> str:
-    if node is None or node.value is None:
-        return ""
-    if not isinstance(node.value, str):
-        faults.add(f"`{word}` is a text; here is {kind(node)}", node.where, word, "put it in quotes")
-        return ""
-    return node.value.strip()
-
-
-def _parameters(node: Node | None, faults: Faults) -> dict[str, Parameter]:
-    if node is None or node.value is None:
-        return {}
-    if not isinstance(node.value, dict):
-        faults.add(f"`parameters` is a mapping of names; here is {kind(node)}", node.where, "parameters")
-        return {}
-    found = {}
-    for name, each in node.value.items():
-        path = f"parameters.{name}"
-        is_name(name, "a parameter", node.keys[name], path, faults)
-        found[name] = _parameter(name, each, node, path, faults)
-    return found
-
-
-def _parameter(name: str, node: Node, within: Node, path: str, faults: Faults) -> Parameter:
-    """A mapping is JSON Schema with `default`, anything else a default; nothing is a required parameter of any kind."""
-    if isinstance(node.value, dict):
-        refuse_unknown(node, SCHEMA_WORDS, f"the parameter {name}", path, faults)
-        schema = node.plain
-    else:
-        schema = {} if node.value is None else {"default": node.plain}
-    if "default" in schema and not {"type", "enum"} & schema.keys():
-        schema = {**_type_of(schema["default"]), **schema}
-    return Parameter(name, schema, "default" not in schema, schema.get("default"), within.keys[name])
-
-
-def _type_of(value: Any) -> dict[str, str]:
-    """What a default says about the type; a whole number says no more than `number`."""
-    types = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
-    return {"type": types[type(value)]} if type(value) in types else {}

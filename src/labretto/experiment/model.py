@@ -106,6 +106,8 @@ class Ask:
     question: Question
     where: Where
     name: str | None = None
+    show: Mapping[str, Value] = field(default_factory=dict)
+    """The question's values, with references in them."""
     places: Mapping[str, Where] = field(default_factory=dict, compare=False)
     """Where each word of the question stands."""
     when: Condition | None = None

@@ -38,6 +38,8 @@ class Question:
     """
     form: Mapping[str, Any] | None = None
     """JSON Schema of the answer as a whole, where annotations made it; then neither choices nor fields are needed."""
+    show: Mapping[str, Any] = field(default_factory=dict)
+    """Values that are shown with the question, for instance which sample it is about."""
     deadline: float | None = None
     """Seconds after the asking."""
     late: Late = "mark"

@@ -13,7 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from labretto.experiment.faults import did_you_mean
-from labretto.experiment.model import Ask, Call, Read, Step, Sweep, Within, Write, every_step
+from labretto.experiment.model import (
+    Ask,
+    Block,
+    Call,
+    ForEach,
+    Parallel,
+    Read,
+    Step,
+    Sweep,
+    Within,
+    Write,
+    every_step,
+)
 from labretto.experiment.reference import Reference, Where
 from labretto.experiment.values import kinds
 
@@ -30,6 +42,8 @@ class Binding:
     """All values it takes, or None if they are not known before the run."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """What is known of its values; empty if nothing is."""
+    absent: str = ""
+    """Why it may be null although the schema does not say so; empty if it never is."""
 
 
 Scope = ChainMap[str, Binding]
@@ -156,7 +170,7 @@ def find(reference: Reference, scope: Scope, steps: Sequence[Step]) -> Binding:
     if elsewhere:
         line = max(elsewhere).line
         raise NothingThereError(
-            f"{name} of line {line} is not known here", "a name is known after its step and inside its own sweep only"
+            f"{name} of line {line} is not known here", "a name is known after its step and inside its own block only"
         )
     silent = [step.where.line for step in every_step(steps) if step.name == name]
     if silent:
@@ -169,6 +183,8 @@ def _names(steps: Sequence[Step]) -> Iterator[tuple[str, Where]]:
     for step in every_step(steps):
         if isinstance(step, Sweep):
             yield from step.places.items()
+        elif isinstance(step, ForEach):
+            yield step.variable, step.place
         elif step.name is not None and has_result(step):
             yield step.name, step.where
 
@@ -176,3 +192,24 @@ def _names(steps: Sequence[Step]) -> Iterator[tuple[str, Where]]:
 def has_result(step: Step) -> bool:
     """Whether later steps can refer to it."""
     return isinstance(step, Call | Read | Write | Ask | Within)
+
+
+def names_given(step: Step) -> Iterator[tuple[str, Where]]:
+    """The names that are taken after a step in its list: its own, and those given in steps that are always done."""
+    if step.name is not None:
+        yield step.name, step.where
+    for steps in open_lists(step):
+        yield from dict(name for inner in steps for name in names_given(inner)).items()
+
+
+def open_lists(step: Step) -> tuple[tuple[Step, ...], ...]:
+    """The lists whose names stay known after the step: of a block without condition, of branches.
+
+    Not of what may be passed over, or is done more than once.
+    """
+    match step:
+        case Block(when=None, on_failure="fail"):
+            return (step.steps,)
+        case Parallel(when=None, on_failure="fail"):
+            return tuple(step.branches.values())
+    return ()

@@ -1,0 +1,85 @@
+"""Experiments within an experiment: `experiments:`, each with parameters, steps, `finally` and a result.
+
+One may stand in a file of its own, `experiments: {wash: wash.yaml}`. Then the text that is submitted carries the file
+below `files:` (`inline` puts it there), so that a run's record holds all that was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from labretto.experiment.document import Node
+from labretto.experiment.faults import Faults, did_you_mean, quoted
+from labretto.experiment.model import Step, SubExperiment, Within, every_step
+from labretto.experiment.parameters import parameters_of
+from labretto.experiment.paths import CLEAN_UP, OTHERWISE
+from labretto.experiment.steps import steps_below
+from labretto.experiment.words import is_name, kind, mapping_of, refuse_unknown, values_of, words_below
+
+WORDS = ("name", "description", "parameters", "steps", "finally", "result")
+
+
+def experiments_of(root: Node, faults: Faults) -> dict[str, SubExperiment]:
+    """The experiments that can be called, with their own calls looked up."""
+    files = words_below(root, "files", "a mapping of file names to experiments", "files", faults)
+    below = mapping_of(root).get("experiments")
+    found = {}
+    for name, each in words_below(root, "experiments", "a mapping of names", "experiments", faults).items():
+        path, where = f"experiments.{name}", below.keys[name] if below is not None else root.where
+        if is_name(name, "an experiment", where, path, faults) and name in (OTHERWISE, CLEAN_UP):
+            faults.add(f"`{name}` cannot name an experiment", where, path, "choose another name")
+        content = _content(each, files, path, faults)
+        if content is not None:
+            found[name] = _part(name, content, path, faults)
+    for part in found.values():
+        refuse_unknown_calls([*part.steps, *part.clean_up], found, faults)
+    _refuse_circles(found, faults)
+    return found
+
+
+def _content(node: Node, files: Mapping[str, Node], path: str, faults: Faults) -> Node | None:
+    """The experiment itself, or what the file of this name holds."""
+    if isinstance(node.value, str):
+        if node.value in files:
+            return _content(files[node.value], {}, path, faults)
+        way_out = "submit the file with `labretto run` or `labretto.submit`, which put in the files that it names"
+        faults.add(f"the file {quoted(node.value)} is not part of this text", node.where, path, way_out)
+        return None
+    if not isinstance(node.value, dict):
+        faults.add(f"an experiment is a mapping with `steps`; here is {kind(node)}", node.where, path)
+        return None
+    return node
+
+
+def _part(name: str, node: Node, path: str, faults: Faults) -> SubExperiment:
+    refuse_unknown(node, WORDS, "an experiment within another", path, faults)
+    if "steps" not in node.keys:
+        faults.add(f"the experiment {name} has no `steps`", node.where, path, "add `steps:` with a list of steps")
+    parameters = parameters_of(node, f"{path}.parameters", faults)
+    steps, clean_up = (steps_below(node, word, path, faults) for word in ("steps", "finally"))
+    result, places = values_of(node, "result", path, faults)
+    return SubExperiment(name, parameters, steps, clean_up, result, places, node.where)
+
+
+def refuse_unknown_calls(steps: Iterable[Step], known: Mapping[str, SubExperiment], faults: Faults) -> None:
+    """Note each call of an experiment that there is not."""
+    for step in _calls(steps):
+        if step.experiment and step.experiment not in known:
+            way_out = did_you_mean(step.experiment, known) or "write it below `experiments:`"
+            faults.add(f"there is no experiment {quoted(step.experiment)} here", step.where, "", way_out)
+
+
+def _calls(steps: Iterable[Step]) -> list[Within]:
+    return [step for step in every_step(tuple(steps)) if isinstance(step, Within)]
+
+
+def _refuse_circles(parts: Mapping[str, SubExperiment], faults: Faults) -> None:
+    """Note each experiment that, by whatever way, calls itself."""
+    called = {name: {step.experiment for step in _calls([*each.steps, *each.clean_up])} for name, each in parts.items()}
+    for name, part in parts.items():
+        reached, fresh = set[str](), called[name]
+        while fresh:
+            reached |= fresh
+            fresh = {further for each in fresh for further in called.get(each, ())} - reached
+        if name in reached:
+            faults.add(f"the experiment {name} calls itself", part.where, f"experiments.{name}", "use `repeat` instead")
