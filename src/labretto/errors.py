@@ -191,6 +191,13 @@ class LateError(FailedError):
     title = "Nobody answered in time"
 
 
+class TimedOutError(FailedError):
+    """The action did not end within the time that its step gave it; `over` says whether it has ended since."""
+
+    status = 504
+    title = "Not ended in time"
+
+
 class InterruptedActionError(FailedError):
     """The action began; its end was not seen."""
 

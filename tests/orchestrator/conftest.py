@@ -29,7 +29,8 @@ from labretto.instrument.ledger import Ledger
 from labretto.network import memory
 from labretto.network.client import Instrument, open_instrument
 from labretto.orchestrator.journal import Event, SqliteJournal
-from labretto.orchestrator.queue import Orchestrator, Submission
+from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.submission import Submission
 
 Millimetre = Annotated[float, Unit("mm"), Interval(ge=0, le=100)]
 Volt = Annotated[float, Unit("V")]

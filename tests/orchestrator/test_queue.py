@@ -11,8 +11,8 @@ from labretto.catalog.events import read_events
 from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
 from labretto.errors import ConflictError, InvalidError, NotFoundError, StorageError, UnreachableError
-from labretto.orchestrator import worker
-from labretto.orchestrator.queue import Submission
+from labretto.orchestrator import standing
+from labretto.orchestrator.submission import Submission
 
 from .conftest import Hub, Lab, World, do, steps, tasks_left
 from .test_worker import interrupted
@@ -61,7 +61,7 @@ async def test_an_answered_run_waits_until_the_run_that_acts_has_ended_and_says_
         other = await hub.submit(steps(do("settle")))
         await world.comes_to_a_halt()
         await hub.orchestrator.walker(run).answer("repeat", None, who=None, why=None)
-        await hub.comes_to(run, "running", reason="Another run acts now")
+        await hub.comes_to(run, "running", reason="Waits for rig, which run")
         assert world.done == ["burn", "settle"]
 
         world.go.set()
@@ -71,7 +71,7 @@ async def test_an_answered_run_waits_until_the_run_that_acts_has_ended_and_says_
 
 
 async def test_a_run_whose_instrument_does_not_come_back_gives_way(hub: Hub, lab: Lab, world: World, monkeypatch):
-    monkeypatch.setattr(worker, "GIVE_WAY_AFTER", 0.01)
+    monkeypatch.setattr(standing, "GIVE_WAY_AFTER", 0.01)
     run = await hub.submit(steps(do("burn"), do("move", x=1)))
     await world.comes_to_a_halt()
     await lab.unplug()

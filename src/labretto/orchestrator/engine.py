@@ -12,14 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from labretto.errors import ExperimentChangedError, LabError
+from labretto.experiment.policy import PLAIN, Policy
 from labretto.instrument import codec
 from labretto.instrument.checks import Checked
 from labretto.instrument.invocation import HARMLESS, Invocation
+from labretto.orchestrator.retry import next_attempt
 
 RunWord = Literal["queued", "running", "waiting", "paused", "succeeded", "failed", "aborted"]
 """queued: not begun. waiting: for a person, says why. The last three are ends."""
 
 OVER = frozenset({"succeeded", "failed", "aborted"})
+_THROUGH = frozenset({"succeeded", "failed", "skipped"})
+"""Words of a step that the experiment goes on from."""
 
 CHOICES: Mapping[str, str] = {
     "happened": "It happened: go on with the value given.",
@@ -29,6 +33,19 @@ CHOICES: Mapping[str, str] = {
     "abort": "End the run here.",
 }
 """What a person may answer about a step whose outcome no machine knows."""
+
+FAILED_CHOICES: Mapping[str, str] = {
+    "repeat": "Do it again.",
+    "skip": "Go on without it; its result is empty.",
+    "happened": "It is done all the same: go on with the value given.",
+    "fail": "Let the run fail.",
+    "abort": "End the run here.",
+}
+"""What a person may answer about a step that failed, where its policy is to ask."""
+
+READ = "attribute:get "
+WRITE = "attribute:set "
+"""What the action of a step begins with that reads or sets an attribute."""
 
 LATE = "late"
 """The choice that stands in the journal where nobody answered in time and the question says that this is a failure."""
@@ -69,6 +86,12 @@ class Step:
     """A person's choice about an interruption, until it is acted on."""
     entered: Any = None
     """The value that came with the choice."""
+    at: str = ""
+    """When the intent of this attempt was written."""
+    ended: str = ""
+    """When its end was written."""
+    failures: int = 0
+    """How many attempts failed."""
 
 
 @dataclass
@@ -100,7 +123,15 @@ class RunState:
     pausing: bool = False
     """A person asked it to stand still before its next step."""
     aborting: bool = False
-    """A person asked for its end."""
+    """A person asked for its end; clean-up steps are still done."""
+    at_once: bool = False
+    """A person asked for its end a second time, while it cleaned up: no further step is done."""
+    needs: set[str] = field(default_factory=set)
+    """Instruments that it named, or acted on."""
+    wakes: dict[str, str] = field(default_factory=dict)
+    """When each `sleep` is over, by path."""
+    slept: set[str] = field(default_factory=set)
+    """Those that are over."""
     error: Mapping[str, Any] | None = None
 
     @classmethod
@@ -132,6 +163,7 @@ def _submitted(state: RunState, event: Mapping[str, Any]) -> None:
     state.experiment = event["experiment"]
     state.parameters = event["parameters"]
     state.who, state.submitted = event.get("who"), event["at"]
+    state.needs |= set(event.get("instruments") or ())
 
 
 def _edited(state: RunState, event: Mapping[str, Any]) -> None:
@@ -146,14 +178,22 @@ def _started(state: RunState, event: Mapping[str, Any]) -> None:
 
 
 def _intended(state: RunState, event: Mapping[str, Any]) -> None:
-    words = {name: event[name] for name in ("path", "instrument", "action", "effect", "invocation", "attempt")}
+    words = {name: event[name] for name in ("path", "instrument", "action", "effect", "invocation", "attempt", "at")}
+    before = state.steps.get(event["path"])
+    if before is not None:
+        words["failures"] = before.failures
+        state.done -= before.state in _THROUGH  # it is done again
     state.steps[event["path"]] = Step(parameters=codec.encode_sorted(event["parameters"]), **words)
+    if not event["action"].startswith(READ):
+        state.needs.add(event["instrument"])
 
 
 def _ended(state: RunState, event: Mapping[str, Any]) -> None:
     step = state.steps[event["path"]]
+    state.done += (event["state"] in _THROUGH) - (step.state in _THROUGH)
     step.state, step.result, step.error, step.settled = event["state"], event["result"], event["error"], None
-    state.done += step.state != "cancelled"
+    step.ended = event["at"]
+    step.failures += step.state == "failed"
 
 
 def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
@@ -189,8 +229,21 @@ def _resuming(state: RunState, event: Mapping[str, Any]) -> None:
 
 
 def _aborting(state: RunState, event: Mapping[str, Any]) -> None:
-    state.aborting = True
+    state.aborting, state.at_once = True, state.at_once or bool(event.get("at_once"))
     state.questions.clear()  # what is still open is of no use any more; clean-up steps may ask anew
+
+
+def _leased(state: RunState, event: Mapping[str, Any]) -> None:
+    state.needs |= set(event["instruments"])
+
+
+def _sleeping(state: RunState, event: Mapping[str, Any]) -> None:
+    state.wakes[event["path"]] = event["until"]
+
+
+def _slept(state: RunState, event: Mapping[str, Any]) -> None:
+    state.slept.add(event["path"])
+    state.done += 1
 
 
 def _saved(state: RunState, event: Mapping[str, Any]) -> None:
@@ -215,6 +268,9 @@ _FOLDS = {
     "pausing": _pausing,
     "resuming": _resuming,
     "aborting": _aborting,
+    "leased": _leased,
+    "sleeping": _sleeping,
+    "slept": _slept,
     "saved": _saved,
     "finished": _finished,
 }
@@ -233,6 +289,13 @@ class Ask:
     """JSON schema of what it answers, with units."""
     stream: Mapping[str, Any] | None = None
     """Columns of the rows that it yields while it runs; None if it yields none."""
+    policy: Policy = PLAIN
+    """What is done where doing it once is not enough."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The instruments that it acts on; to read needs none."""
+        return () if self.action.startswith(READ) else (self.instrument,)
 
     @property
     def spelled(self) -> str:
@@ -264,10 +327,19 @@ class Inquire:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nobody but a person can say what happened; `reason` is one sentence."""
+    """Nobody but a person can say what happened, or what is to be done; `reason` is one sentence."""
 
     step: Step
     reason: str
+    choices: Mapping[str, str] = field(default_factory=lambda: CHOICES)
+
+
+@dataclass(frozen=True)
+class Again:
+    """It failed, and its policy says to try again so many seconds after its end."""
+
+    step: Step
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -278,7 +350,7 @@ class Enter:
     state: Literal["succeeded", "skipped"]
 
 
-Command = Answer | Send | Inquire | Wait | Enter
+Command = Answer | Send | Again | Inquire | Wait | Enter
 
 
 def next_step(state: RunState, ask: Ask) -> Command:
@@ -299,12 +371,24 @@ def next_step(state: RunState, ask: Ask) -> Command:
         return Wait(step, f"{ask.spelled} was interrupted: it began, its end was not seen.")
     if step.state == "cancelled":
         return Wait(step, f"{ask.spelled} was stopped before its end.")
+    return _after_failure(step, ask) if step.state == "failed" else Answer(step)
+
+
+def _after_failure(step: Step, ask: Ask) -> Command:
+    error = step.error or {}
+    pause = next_attempt(error, step.effect, step.failures, ask.policy.retry)
+    if pause is not None:
+        return Again(step, pause)
+    if ask.policy.on_failure == "ask":
+        return Wait(step, f"{ask.spelled} failed: {error.get('detail') or 'no reason was told.'}", FAILED_CHOICES)
     return Answer(step)
 
 
 def _after_choice(step: Step) -> Command:
     if step.settled in ("repeat", "undone"):
         return Send(step.attempt + 1)
+    if step.settled == "fail":
+        return Answer(step)
     return Enter(step, "skipped" if step.settled == "skip" else "succeeded")
 
 

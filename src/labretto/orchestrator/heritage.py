@@ -24,9 +24,10 @@ from labretto.catalog.store import Catalog
 from labretto.errors import InvalidError, LabError, from_problem
 from labretto.instrument import codec
 from labretto.orchestrator.api import Actor, answer
+from labretto.orchestrator.engine import READ
 from labretto.orchestrator.journal import Event, Journal
-from labretto.orchestrator.queue import Orchestrator, Submission
-from labretto.orchestrator.worker import READ
+from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.submission import Submission
 
 logger = logging.getLogger(__name__)
 

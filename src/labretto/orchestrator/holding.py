@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from labretto.errors import (
@@ -33,6 +33,7 @@ LOOK_AGAIN_AFTER = 5.0
 GIVE_BACK_WITHIN = 2.0
 """Seconds that a host gets to take a lease back; after that it is done behind the run's back."""
 _RUN = "run "
+_TAKEN_WHEN_NEEDED = (UnreachableError, NotFoundError)
 
 
 class Clients(Protocol):
@@ -87,27 +88,33 @@ class Holding:
         return bool((self._due | set(needed)) - self._held.keys())
 
     async def take(self, *needed: str) -> None:
-        """Take what is needed, and what is wanted and can be reached.
+        """Take what is needed, and what is wanted and can be reached: all of it, in the order of names, or nothing.
 
         Raises:
-            LeaseError: somebody else has one of them.
+            LeaseError: somebody else has one of them; says which `instrument`.
             UnreachableError, StorageError: the host of one that is needed cannot answer now.
         """
         async with self._taking:
-            for name in sorted(self._due - self._held.keys() - set(needed)):
-                with contextlib.suppress(UnreachableError, NotFoundError):
-                    self._held[name] = await self._take(name)
-                self._due.discard(name)
-            for name in needed:
-                if name not in self._held:
-                    self._held[name] = await self._take(name)
+            taken: dict[str, int] = {}
+            try:
+                for name in sorted((self._due | set(needed)) - self._held.keys()):
+                    with contextlib.nullcontext() if name in needed else contextlib.suppress(*_TAKEN_WHEN_NEEDED):
+                        taken[name] = await self._take(name)
+            except BaseException:
+                await self._give_all_back(taken)
+                raise
+            self._held |= taken
+            self._due.clear()  # what does not answer now is taken when it is needed
 
     async def _take(self, name: str) -> int:
         client = await self._instruments.instrument(name)
         number = self.number or await self.renew()
         try:
             return await self._taken(client, number)
-        except (LeaseError, StorageError):
+        except LeaseError as error:
+            error.fields["instrument"] = name
+            raise
+        except StorageError:
             raise
         except RefusedError as error:  # a board knows numbers and no leases
             logger.info("%s gives no leases: %s", name, error.detail)
@@ -120,8 +127,8 @@ class Holding:
             ours = _run_of(error.fields.get("holder"), self._journal) is not None
             if "holder" in error.fields and not ours:
                 raise
-            # Seen there: a higher number than the lab's counter had given, or a run of ours that cannot act now, since
-            # one run has the turn to act; its lease could not be given back when it stood still.
+            # Seen there: a higher number than the lab's counter had given, or a run of ours that cannot act on it now,
+            # since this run has it to itself in the lab; its lease could not be given back when it stood still.
             self.number = await self._journal.next_lease(above=int(error.fields.get("highest", 0)))
             return (await client.take(self._holder, self.number, over=ours)).number
 
@@ -147,11 +154,15 @@ class Holding:
             finally:
                 end()
 
-    async def give_back(self) -> None:
-        """Let others act until something is taken again."""
-        held, self._held, self.number = self._held, {}, 0
-        self._due |= held.keys()
-        await asyncio.gather(*(self._give_back(name, number) for name, number in held.items()))
+    async def give_back(self, *, keep: Collection[str] = ()) -> None:
+        """Let others act until something is taken again; what is kept stays under the number it was taken with."""
+        held, self.number = self._held, 0
+        self._held = {name: number for name, number in held.items() if name in keep}
+        self._due |= held.keys() - self._held.keys()
+        await self._give_all_back({name: number for name, number in held.items() if name not in keep})
+
+    async def _give_all_back(self, taken: Mapping[str, int]) -> None:
+        await asyncio.gather(*(self._give_back(name, number) for name, number in taken.items()))
 
     async def _give_back(self, name: str, number: int) -> None:
         try:
@@ -170,14 +181,14 @@ async def give_back_later(name: str, number: int, instruments: Clients) -> None:
         await (await instruments.instrument(name)).give_back(number)
 
 
-async def tidy(name: str, journal: Journal, instruments: Clients, acting: Callable[[str], bool]) -> None:
+async def tidy(name: str, journal: Journal, instruments: Clients, acting: Callable[[str, str], bool]) -> None:
     """When `name` answers, give back the lease that a run of ours left there and that does not act now."""
     with contextlib.suppress(LabError):
         await instruments.reachable(name)
         client = await instruments.instrument(name)
         lease = await client.lease()
         run = _run_of(lease.holder, journal) if lease else None
-        if lease and run and not acting(run):
+        if lease and run and not acting(run, name):
             await client.give_back(lease.number)
 
 

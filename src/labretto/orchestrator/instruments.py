@@ -17,7 +17,8 @@ from labretto.instrument.leases import lease_as_dict
 from labretto.network.client import Instrument
 from labretto.orchestrator.api import Actor, answer
 from labretto.orchestrator.holding import number_of, person, take_over
-from labretto.orchestrator.queue import LabInstruments, Orchestrator
+from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.submission import LabInstruments
 
 STOP_WITHIN = 3.0
 """Seconds after which a halt answers for a host that has not; the host itself answers within two."""

@@ -1,74 +1,43 @@
-"""The queue: runs are submitted, done one by one, and after a crash gone on with where their journals end.
+"""The queue: runs are submitted, begun when their instruments are free, and after a crash gone on with.
 
-A run that waits for a person gives its turn to the next. Nothing here polls: a submission wakes the dispatcher.
-How a run is done is in `worker`, what its events mean in `engine`.
+Runs with nothing in common act at the same time; which waiting run begins next is decided in `order`, who has which
+instrument in `reservations`. Nothing here polls: whatever may let a run begin wakes the dispatcher. How a run is done
+is in `worker`, what its events mean in `engine`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-import platform
 import traceback
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from importlib.metadata import version
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from typing import Any
 
-from labretto.catalog.events import EventLog
-from labretto.catalog.finish import finalise
 from labretto.catalog.live import Changes
 from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog, RecordWriter
-from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, StorageError, UnreachableError
-from labretto.experiment.check import check
-from labretto.experiment.count import count_steps
+from labretto.errors import ConflictError, InvalidError, LabError, StorageError
 from labretto.experiment.follow import follow
-from labretto.experiment.load import load, load_object
-from labretto.experiment.model import Experiment
+from labretto.experiment.load import load
 from labretto.experiment.soe import settle as settle_soe
 from labretto.experiment.walk import AbortedError
 from labretto.instrument.invocation import new_id
-from labretto.instrument.reading import isoformat, now
+from labretto.instrument.reading import now
 from labretto.orchestrator.engine import OVER, RunState
+from labretto.orchestrator.halting import Halt
 from labretto.orchestrator.holding import Holding, give_back_later, tidy
-from labretto.orchestrator.journal import Journal, RunRow
+from labretto.orchestrator.journal import Journal
+from labretto.orchestrator.order import next_due, next_runs, standings
 from labretto.orchestrator.python import Function, check_parameters, load_function, walk_function
-from labretto.orchestrator.worker import RETRY_WRITING_AFTER, Instruments, Turn, Walker
+from labretto.orchestrator.records import OPEN, Records
+from labretto.orchestrator.runlog import RETRY_WRITING_AFTER, RunLog
+from labretto.orchestrator.seat import Seat, Seats
+from labretto.orchestrator.submission import LabInstruments as LabInstruments, Submission as Submission, prepared
+from labretto.orchestrator.table import RunRow
+from labretto.orchestrator.worker import Walker
 
 logger = logging.getLogger(__name__)
-
-_OPEN = ("running", "waiting", "paused")
-"""Words of runs that have begun and are not over."""
-
-
-class LabInstruments(Instruments, Protocol):
-    """The instruments of a lab, with what checking an experiment needs."""
-
-    def descriptions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Name → description (JSON form), of every instrument that has been seen."""
-
-    def why_unknown(self, name: str) -> str | None:
-        """Why an instrument of the lab has not been seen; None if the lab has none of that name."""
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What somebody wants done."""
-
-    experiment: str | Mapping[str, Any]
-    """The text of a file, or the same as an object; for Python the source text."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    function: str | None = None
-    """Python: the name of the async function in the source; None for a file."""
-    name: str | None = None
-    """Default: the experiment's own."""
-    who: str | None = None
-    file: str | None = None
-    """Where the text came from, for people."""
 
 
 class Orchestrator:
@@ -79,38 +48,48 @@ class Orchestrator:
         catalog, index: where records go.
         instruments: where runs act.
         changes: where viewers are told.
+        limit: how many runs may act at once; None: as many as have nothing in common.
     """
 
     def __init__(
-        self, *, journal: Journal, catalog: Catalog, index: Index, instruments: LabInstruments, changes: Changes
+        self,
+        *,
+        journal: Journal,
+        catalog: Catalog,
+        index: Index,
+        instruments: LabInstruments,
+        changes: Changes,
+        limit: int | None = None,
     ) -> None:
         self.journal = journal
         self.catalog = catalog
         self.index = index
         self.changes = changes
         self._instruments = instruments
-        self._one = asyncio.Semaphore(1)
-        """One run of the lab acts at a time."""
-        self._submitted = asyncio.Event()
+        self._records = Records(journal=journal, catalog=catalog, index=index, instruments=instruments, changes=changes)
+        self._halt = Halt(journal, changes, self._look_again)
+        self._seats = Seats(limit, self._named, self._seats_changed)
+        self._awake = asyncio.Event()
+        """Something has changed that may let a run begin."""
         self._taken: set[str] = set()
-        """Runs that are being done, or that this process lets alone."""
+        """Runs that are being done, or that the dispatcher is to let alone."""
         self._walkers: dict[str, Walker] = {}
+        self._waits_for: dict[str, str] = {}
+        """What each run was last told to wait for."""
         self._over: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._finalising: set[asyncio.Task[Any]] = set()
-        self._halted: dict[str, Any] | None = None
         self._closing = False
 
     async def __aenter__(self) -> Orchestrator:
         await self.journal.own()
-        self._halted = self.journal.noted("halt")
-        self._start(self._finish_records(self._unfinished_records()))
-        for row in self.journal.rows(_OPEN, limit=None):
-            self._begin(row.id, Turn(self._one))
-        await asyncio.sleep(0)  # each has read its journal now, and can be answered, paused, aborted
+        self._halt.remember()
+        self._start(self._records.close_left_open())
+        for row in self.journal.rows(OPEN, limit=None):
+            self._begin(row)
+        await asyncio.sleep(0)  # each has read its journal now, has its instruments, and can be answered and aborted
         self._start(self._dispatch())
         for name in self._instruments.descriptions():
-            self._start(tidy(name, self.journal, self._instruments, self._acts))
+            self._start(tidy(name, self.journal, self._instruments, self._has_to_itself))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,15 +100,14 @@ class Orchestrator:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         for over in self._over.values():
             over.set()
-        # The threads that close records cannot be cancelled; whoever opens this lab next must not meet them.
-        await asyncio.gather(*self._finalising, return_exceptions=True)
+        await self._records.wait()
 
     # Submitting ---------------------------------------------------------------------------------------------------
 
     def check(self, submission: Submission) -> list[dict[str, Any]]:
         """All that stands against an experiment, each with `detail` and place; empty if it can run."""
         try:
-            self._prepared(submission)
+            prepared(submission, self._instruments)
         except InvalidError as error:
             return error.faults or [{"detail": error.detail, "way_out": error.way_out}]
         return []
@@ -142,42 +120,12 @@ class Orchestrator:
             StorageError: the disk does not take it; nothing was submitted.
         """
         # A Python source is executed to be checked, a large sweep is checked for long: not in this loop.
-        body = await asyncio.to_thread(self._prepared, submission)
+        body = await asyncio.to_thread(prepared, submission, self._instruments)
         run = new_id()
         await self.journal.append(run, 0, [("submitted", body)], flush=True)
-        self._submitted.set()
+        self.wake()
         self.changes.publish("run", self.summary(run))
         return self.journal.row(run)
-
-    def _prepared(self, submission: Submission) -> dict[str, Any]:
-        """The body of the *submitted* event."""
-        known = {"parameters": dict(submission.parameters), "who": submission.who, "versions": _versions()}
-        if submission.function is not None:
-            return known | self._prepared_python(submission)
-        experiment = _loaded(submission)
-        for name in experiment.instruments:
-            if name not in self._instruments.descriptions() and (why := self._instruments.why_unknown(name)):
-                raise UnreachableError(f"{why}; nothing was submitted.", way_out="Mend it, then submit again.")
-        experiment = settle_soe(experiment, self._instruments.descriptions())
-        faults = check(experiment, submission.parameters, self._instruments.descriptions())
-        if faults:
-            count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
-            raise InvalidError(
-                f"The experiment {experiment.name!r} cannot run: {count}; nothing was submitted.",
-                faults=[fault.as_dict() for fault in faults],
-            )
-        # With the defaults of today: the record says what was used, and a resumed run uses the same.
-        known["parameters"] = experiment.values(submission.parameters)
-        total = count_steps(experiment, submission.parameters)
-        described = {"format": experiment.format, "source": experiment.source, "hash": experiment.hash, "steps": total}
-        return known | {"name": submission.name or experiment.name, "experiment": described | {"file": submission.file}}
-
-    def _prepared_python(self, submission: Submission) -> dict[str, Any]:
-        source, function = str(submission.experiment), str(submission.function)
-        digest = hashlib.sha256(source.encode(errors="backslashreplace")).hexdigest()
-        check_parameters(load_function(source, function, digest), submission.parameters)
-        described = {"format": "python", "source": source, "hash": digest, "function": function}
-        return {"name": submission.name or function, "experiment": described | {"file": submission.file}}
 
     # What people may do -------------------------------------------------------------------------------------------
 
@@ -195,19 +143,28 @@ class Orchestrator:
 
     async def remove(self, run: str, who: str | None) -> None:
         """Take a run out of the queue before it begins; its record says so."""
+        async with self.withheld(run):
+            error = {"detail": "Taken out of the queue before it began.", "who": who}
+            await self._finish_unwalked(run, "aborted", error)
+        self._records.close_apart(run)
+
+    @contextlib.asynccontextmanager
+    async def withheld(self, run: str) -> AsyncIterator[RunRow]:
+        """In this block a run that waits in the queue does not begin.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: it has begun or is over.
+        """
         row = self.journal.row(run)
         if row.state != "queued" or run in self._taken:
             raise ConflictError(f"Run {run} has begun or is over; it is {row.state}.", way_out="Abort it.")
         self._taken.add(run)
         try:
-            await self._finish_unwalked(
-                run, "aborted", {"detail": "Taken out of the queue before it began.", "who": who}
-            )
-        except BaseException:
+            yield row
+        finally:
             self._taken.discard(run)
-            self._submitted.set()
-            raise
-        self._finalise_apart(run)
+            self.wake()
 
     async def ended(self, run: str) -> RunRow:
         """The run, when it is over; event-driven."""
@@ -217,34 +174,31 @@ class Orchestrator:
 
     def halt(self, by: str | None) -> None:
         """Let no run take another step until `reset`, restarts or not; stopping the drivers is the caller's part."""
-        self._set_halt({"halted": True, "by": by})
+        self._halt.halt(by)
 
     def stopped(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
         """Keep and tell what came of the halt at each instrument."""
-        if self._halted is not None:
-            self._halted["stopped"] = list(outcomes)
-            self.changes.publish("halt", dict(self._halted))
+        self._halt.stopped(outcomes)
 
     def reset(self, by: str | None) -> None:
         """After a halt: let runs go on."""
-        self._set_halt({"halted": False, "by": by})
-
-    def _set_halt(self, words: dict[str, Any]) -> None:
-        words["at"] = isoformat(now())
-        self._halted = words if words["halted"] else None
-        self.changes.publish("halt", dict(words))
-        self._look_again()
-        self.journal.note("halt", self._halted).add_done_callback(_warn)  # not waited for: no disk may hold up a halt
+        self._halt.reset(by)
 
     @property
     def halt_words(self) -> Mapping[str, Any]:
         """Whether, by whom, when, and what came of it at each instrument."""
-        return self._halted or {"halted": False}
+        return self._halt.words
 
     @property
     def halted(self) -> bool:
         """Between a halt and its reset."""
-        return self._halted is not None
+        return self._halt.is_on
+
+    def _look_again(self) -> None:
+        for walker in self._walkers.values():
+            walker.look_again()
+
+    # What can be seen ---------------------------------------------------------------------------------------------
 
     def user_of(self, instrument: str) -> str | None:
         """The run that acts on an instrument at this moment; None if none does."""
@@ -258,50 +212,81 @@ class Orchestrator:
         row = (self.journal.row(run) if isinstance(run, str) else run).as_dict()
         # The journal knows of a run's end a moment before its walker does.
         walker = self._walkers.get(row["id"]) if row["state"] not in OVER else None
+        if walker is None and row["state"] == "queued":
+            row["reason"] = self._waits_for.get(row["id"]) or row["reason"]
         return row | (walker.summary() if walker else {"question": None})
 
-    def _look_again(self) -> None:
-        for walker in self._walkers.values():
-            walker.look_again()
+    def _named(self, run: str) -> str:
+        """How a run is called where another waits for it."""
+        return f'run {run[:8]}… "{self._walkers[run].state.name}"' if run in self._walkers else f"run {run}"
+
+    # Dispatching --------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something has changed that may let a run begin."""
+        self._awake.set()
+
+    def _seats_changed(self) -> None:
+        """Somebody has, or has no longer, what another may wait for."""
+        self.wake()
+        for run, walker in self._walkers.items():
+            self._tell_if_new(run, walker.seat.why, walker.summary)
+
+    def _tell_if_new(self, run: str, why: str | None, summary: Any) -> None:
+        if self._waits_for.get(run) == why:
+            return
+        if why is None:
+            self._waits_for.pop(run, None)
+        else:
+            self._waits_for[run] = why
+        self.changes.publish("run", summary())
+
+    async def _dispatch(self) -> None:
+        """Begin what may begin, as soon as it may."""
+        while True:
+            self._awake.clear()
+            due = self._begin_who_may()
+            wait = None if due is None else max(0.0, due)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), wait)
+
+    def _begin_who_may(self) -> float | None:
+        """Begin every run that may; answers the seconds after which another may, if only time keeps it."""
+        try:
+            queued = [row for row in self.journal.rows(("queued",), limit=None) if row.id not in self._taken]
+        except StorageError:
+            logger.exception("the queue cannot be read; trying again")
+            return RETRY_WRITING_AFTER
+        if not queued:
+            return None
+        time, table = now(), self._seats.table
+        rows = {row.id: row for row in queued}
+        for run in next_runs(queued, frozenset(table.users), now=time, running=table.running, limit=table.limit):
+            self._begin(rows.pop(run))
+        self._tell_who_waits([*rows.values()])
+        due = next_due([*rows.values()], time)
+        return None if due is None else (due - now()).total_seconds()
+
+    def _tell_who_waits(self, rows: Sequence[RunRow]) -> None:
+        table, by_id = self._seats.table, {row.id: row for row in rows}
+        for each in standings(rows, self._seats.users(), now=now(), running=table.running, limit=table.limit):
+            self._tell_if_new(each.run, each.why, lambda run=each.run: self.summary(by_id[run]))
+
+    def _begin(self, row: RunRow) -> None:
+        """Do a run in a task of its own, which gives back its seat however it ends."""
+        self._taken.add(row.id)
+        self._waits_for.pop(row.id, None)
+        seat = self._seats.of(row.id, (-row.priority, row.position), row.instruments)
+        if row.state == "queued":
+            seat.ask()
+        self._start(self._do(row.id, seat)).add_done_callback(lambda _: seat.rest())
 
     # Doing --------------------------------------------------------------------------------------------------------
 
-    async def _dispatch(self) -> None:
-        while True:
-            await self._next()  # not with the turn in hand: a run that a person has just answered needs it
-            turn = Turn(self._one)
-            await turn.take()
-            if (run := self._first()) is None:  # taken out of the queue meanwhile
-                turn.give_back()
-            else:
-                self._begin(run, turn)
-
-    async def _next(self) -> str:
-        """The first run that waits in the queue, as soon as there is one."""
-        while True:
-            self._submitted.clear()
-            if run := self._first():
-                return run
-            await self._submitted.wait()
-
-    def _first(self) -> str | None:
-        try:
-            rows = self.journal.rows(("queued",), limit=len(self._taken) + 1)
-        except StorageError:
-            logger.exception("the queue cannot be read; trying again")
-            asyncio.get_running_loop().call_later(RETRY_WRITING_AFTER, self._submitted.set)
-            return None
-        return next((row.id for row in rows if row.id not in self._taken), None)
-
-    def _begin(self, run: str, turn: Turn) -> None:
-        """Do a run in a task of its own, which gives its turn back however it ends."""
-        self._taken.add(run)
-        self._start(self._do(run, turn)).add_done_callback(lambda _: turn.give_back())
-
-    async def _do(self, run: str, turn: Turn) -> None:
+    async def _do(self, run: str, seat: Seat) -> None:
         """One run from where its journal ends to its end."""
         try:
-            await self._walk_to_end(run, turn)
+            await self._walk_to_end(run, seat)
         except ConflictError:
             logger.exception("another process writes into this run; it is left to it", extra={"run": run})
             return
@@ -310,52 +295,26 @@ class Orchestrator:
             await self._finish_unwalked(run, "failed", _unexpected(error))
         finally:
             self._walkers.pop(run, None)
-            turn.give_back()
+            self._waits_for.pop(run, None)
+            seat.rest()
         self._ended(run)
-        self._finalise_apart(run)
+        self._records.close_apart(run)
         self._taken.discard(run)
+        self.wake()
 
-    async def _walk_to_end(self, run: str, turn: Turn) -> None:
-        state, record = await self._opened(run)
+    async def _walk_to_end(self, run: str, seat: Seat) -> None:
+        state, record = await self._records.opened(run)
         with record:
             if state.word in OVER:
                 return
-            walker = self._walkers[run] = self._walker_for(state, record, turn)
+            seat.want(*state.needs)
+            walker = self._walkers[run] = self._walker_for(state, record, seat)
             await walker.ready()
-            await walker.take_turn()
+            await walker.take_seat()
             await walker.begin()
             ending = await self._outcome(walker)
             await walker.finish(*ending)
             await walker.let_go()
-
-    async def _opened(self, run: str) -> tuple[RunState, RecordWriter]:
-        """A run as its journal tells it, and its record, which follows the journal; when the disk takes that."""
-        while True:
-            events = [event.as_dict() for event in self.journal.read(run)]
-            try:
-                state = RunState.replay(run, events)
-                return state, self._record(events, state.word)
-            except StorageError as error:
-                logger.warning("a record cannot be opened", extra={"run": run, "why": error.detail})
-                self.changes.publish("run", self.journal.row(run).as_dict() | {"reason": str(error)})
-            await asyncio.sleep(RETRY_WRITING_AFTER)
-
-    def _record(self, events: Sequence[Mapping[str, Any]], word: str) -> RecordWriter:
-        """The record of a run whose state is `word`, with its manifest, followed up to the journal's last event."""
-        first = events[0]
-        begun = next((event["at"] for event in events if event["kind"] == "started"), None) or isoformat(now())
-        words = {name: first[name] for name in ("name", "who", "experiment", "parameters", "versions")}
-        times = {"submitted": first["at"], "started": begun, "state": word if word in _OPEN else "running"}
-        manifest = {"id": first["run"], **times, **words, "instruments": self._instruments.descriptions()}
-        record = self.catalog.begin(first["run"], manifest)
-        try:
-            for event in events[record.last_number :]:
-                record.event(event)
-        except BaseException:
-            record.close()
-            raise
-        self.index.upsert(manifest).add_done_callback(_warn)
-        return record
 
     async def _finish_unwalked(self, run: str, state: str, error: Mapping[str, Any]) -> None:
         """The end of a run that no walker writes."""
@@ -365,18 +324,16 @@ class Orchestrator:
         self.changes.publish("run", self.summary(run) | {"error": error})
         self._ended(run)
 
-    def _walker_for(self, state: RunState, record: RecordWriter, turn: Turn) -> Walker:
-        return Walker(
+    def _walker_for(self, state: RunState, record: RecordWriter, seat: Seat) -> Walker:
+        log = RunLog(
             state,
             journal=self.journal,
             record=record,
-            instruments=self._instruments,
             changes=self.changes,
-            turn=turn,
-            holding=Holding(state.id, self.journal, self._instruments, self._give_back_later),
-            halted=lambda: self.halted,
-            on_word=lambda word: self.index.say(state.id, word).add_done_callback(_warn),
+            on_word=lambda word: self._records.say(state.id, word),
         )
+        holding = Holding(state.id, self.journal, self._instruments, self._give_back_later)
+        return Walker(log, instruments=self._instruments, seat=seat, holding=holding, halted=lambda: self._halt.is_on)
 
     async def _outcome(self, walker: Walker) -> tuple[str, Mapping[str, Any] | None]:
         """Walk the experiment; its end as (state, error)."""
@@ -405,57 +362,12 @@ class Orchestrator:
         if not self._closing:
             self._start(give_back_later(name, number, self._instruments))
 
-    def _acts(self, run: str) -> bool:
-        return run in self._walkers and self._walkers[run].acts
+    def _has_to_itself(self, run: str, instrument: str) -> bool:
+        return run in self._walkers and instrument in self._walkers[run].seat.has
 
     def _ended(self, run: str) -> None:
         if over := self._over.pop(run, None):
             over.set()
-
-    def _finalise_apart(self, run: str) -> None:
-        task = asyncio.ensure_future(self._finalise(run))
-        self._finalising.add(task)
-        task.add_done_callback(self._stopped)
-
-    async def _finalise(self, run: str) -> None:
-        """Close the record; where the disk is full it stays as readable as it is, and the next start tries again."""
-        try:
-            manifest = await asyncio.to_thread(self._close_record, run)
-            await asyncio.wrap_future(self.index.upsert(manifest))
-        except (LabError, OSError) as error:
-            logger.warning("a record could not be closed", extra={"run": run, "why": str(error)})
-        else:
-            self.changes.publish("record", {"run": run})
-
-    def _close_record(self, run: str) -> Mapping[str, Any]:
-        """Bring the record up to its journal, if a full disk or a crash left it behind, and close it."""
-        if self._recorded(run) < self.journal.row(run).last:
-            events = [event.as_dict() for event in self.journal.read(run)]
-            self._record(events, self.journal.row(run).state).close()
-        return finalise(self.catalog.find(run))
-
-    def _recorded(self, run: str) -> int:
-        """Number of the last event that the record holds."""
-        try:
-            with contextlib.closing(EventLog(self.catalog.find(run))) as log:
-                return log.last_number
-        except NotFoundError:
-            return 0
-
-    def _unfinished_records(self) -> list[str]:
-        """Runs that ended just before a crash: their records are still open."""
-        found = [each["id"] for word in _OPEN for each in self.index.search(state=word, limit=10_000)]
-        return [run for run in found if self._is_over(run)]
-
-    def _is_over(self, run: str) -> bool:
-        try:
-            return self.journal.row(run).state in OVER
-        except NotFoundError:  # a record from another lab
-            return False
-
-    async def _finish_records(self, runs: Sequence[str]) -> None:
-        for run in runs:
-            await self._finalise(run)
 
     def _start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)
@@ -465,7 +377,6 @@ class Orchestrator:
 
     def _stopped(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        self._finalising.discard(task)
         if not task.cancelled() and (error := task.exception()):
             logger.error("a part of the orchestrator stopped", exc_info=error)
 
@@ -474,21 +385,6 @@ def _function(state: RunState) -> tuple[Function, dict[str, Any]]:
     words = state.experiment
     function = load_function(words["source"], words["function"], words["hash"])
     return function, check_parameters(function, state.parameters)
-
-
-def _warn(written: Future[Any]) -> None:
-    if not written.cancelled() and (error := written.exception()):
-        logger.warning("a halt or a record's place in the index was not written", extra={"why": str(error)})
-
-
-def _loaded(submission: Submission) -> Experiment:
-    if isinstance(submission.experiment, str):
-        return load(submission.experiment, file=submission.file)
-    return load_object(submission.experiment, file=submission.file)
-
-
-def _versions() -> dict[str, str]:
-    return {"labretto": version("labretto"), "python": platform.python_version()}
 
 
 def _unexpected(error: Exception) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 The same walker serves files (`experiment.follow`) and Python experiments (`orchestrator.python`), new runs and runs
 that a crash cut off: what the journal holds is answered from it, what was in flight is settled by asking its host.
+Whether a step may begin at this moment is decided in `standing`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from labretto.catalog.live import Changes
-from labretto.catalog.store import RecordWriter
-from labretto.catalog.stream import StreamWriter
 from labretto.errors import (
     BusyError,
     ConflictError,
@@ -24,6 +23,7 @@ from labretto.errors import (
     LeaseError,
     NotFoundError,
     StorageError,
+    TimedOutError,
     UnreachableError,
     from_problem,
 )
@@ -36,24 +36,19 @@ from labretto.instrument.invocation import Effect, Invocation, new_id
 from labretto.instrument.reading import isoformat, now
 from labretto.network.client import Instrument
 from labretto.orchestrator import engine
-from labretto.orchestrator.engine import CHOICES, Ask, RunState, Step
+from labretto.orchestrator.engine import CHOICES, READ, WRITE, Ask, RunState, Step
 from labretto.orchestrator.holding import Holding
-from labretto.orchestrator.journal import Entry, Journal
+from labretto.orchestrator.journal import Entry
+from labretto.orchestrator.measuring import Measuring
+from labretto.orchestrator.runlog import RunLog
+from labretto.orchestrator.seat import Seat
+from labretto.orchestrator.standing import ASK_AGAIN_AFTER, Standing, cleaning
 from labretto.orchestrator.values import hand_out, plain, to_keep
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
-READ = "attribute:get "
-WRITE = "attribute:set "
-RETRY_WRITING_AFTER = 1.0
-"""Seconds between attempts to write what the disk does not take; the run stands still meanwhile and says why."""
-ASK_AGAIN_AFTER = 0.2
-"""Seconds until an instrument that somebody else uses, or whose disk is full, is asked again."""
-
-
-GIVE_WAY_AFTER = 10.0
-"""Seconds after which a run lets others act while its instrument does not come back."""
+END_WITHIN = 5.0
+"""Seconds that an action gets to end when it is cancelled; what ignores that goes on, and is told to."""
 
 
 class Instruments(Protocol):
@@ -71,118 +66,102 @@ class Instruments(Protocol):
         """Return when the instrument answers, however long that takes."""
 
 
-class Turn:
-    """A run's part in the right to act, which one run of the lab has at a time.
-
-    A run that stands still gives it back so that others go on. Its parallel branches share it.
-    """
-
-    def __init__(self, one: asyncio.Semaphore) -> None:
-        self._one = one
-        self._taking = asyncio.Lock()
-        self.held = False
-
-    @property
-    def free(self) -> bool:
-        """To be had without waiting."""
-        return self.held or not (self._one.locked() or self._taking.locked())
-
-    async def take(self) -> None:
-        """Return when this run has it."""
-        async with self._taking:
-            if not self.held:
-                await self._one.acquire()
-                self.held = True
-
-    def give_back(self) -> None:
-        """Let another run act; a second call does nothing."""
-        if self.held:
-            self.held = False
-            self._one.release()
-
-
 class Walker:
     """Does the steps of one run.
 
     Args:
-        state: the run, folded from its journal.
-        journal, record: where it is written.
+        log: its state, and where it is written.
         instruments: where it acts.
-        changes: where viewers are told.
-        turn: this run's; taken with `take_turn`, given back by the caller at the end.
+        seat: its place among the runs of the lab; given back by the caller at the end.
         holding: its leases.
-        on_word: told the run's word when it changes while the run goes on.
+        halted: answers whether the lab is halted.
     """
 
     def __init__(
-        self,
-        state: RunState,
-        *,
-        journal: Journal,
-        record: RecordWriter,
-        instruments: Instruments,
-        changes: Changes,
-        turn: Turn,
-        holding: Holding,
-        halted: Callable[[], bool],
-        on_word: Callable[[str], None],
+        self, log: RunLog, *, instruments: Instruments, seat: Seat, holding: Holding, halted: Callable[[], bool]
     ) -> None:
-        self.state = state
-        self.trouble: str | None = None
-        """Why it stands still now, if something outside holds it up."""
-        self._journal = journal
-        self._record = record
+        self.seat = seat
+        self._log = log
+        self._record = log.record
         self._instruments = instruments
-        self._changes = changes
-        self._turn = turn
         self._holding = holding
-        self._halted = halted
-        self._on_word = on_word
-        self._appending = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._left = False
-        self._full: str | None = None
-        """What the disk says as long as it does not take what must be written."""
-        self._in_flight: dict[str, Step] = {}
-        self._live: dict[str, StreamWriter] = {}
+        self._standing = Standing(log, seat=seat, holding=holding, instruments=instruments, halted=halted)
+        self._measuring = Measuring(log)
+
+    @property
+    def state(self) -> RunState:
+        """The run as its journal tells it."""
+        return self._log.state
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of runs shows of it."""
+        return self._log.summary()
 
     # What people may do to it -------------------------------------------------------------------------------------
 
     async def pause(self, who: str | None) -> None:
         """Stand still before the next step."""
-        await self._note("pausing", who)
+        await self.note("pausing", {"who": who})
 
     async def resume(self, who: str | None) -> None:
         """Go on."""
-        await self._note("resuming", who)
+        await self.note("resuming", {"who": who})
 
     async def abort(self, who: str | None) -> None:
-        """End before the next step; what runs is asked to end, and its outcome is waited for."""
-        await self._note("aborting", who)
-        for step in self.in_flight():
-            await self._cancel(step)
+        """End before the next step; what runs is asked to end, and its outcome is waited for. Then it cleans up.
+
+        While it cleans up, a second abort ends that too.
+        """
+        again = self.state.aborting and self._standing.cleans_up
+        await self.note("aborting", {"who": who} | ({"at_once": True} if again else {}))
+        if again or not self._standing.cleans_up:
+            for step in self.in_flight():
+                await self._cancel(step)
+
+    async def cancel(self, path: str | None, who: str | None, within: float = END_WITHIN) -> Invocation:
+        """Ask one action of the run to end; the run goes on when it has, and asks a person what became of it.
+
+        Args:
+            path: of the step; None where one is in flight.
+            who: asks.
+            within: seconds after which this answers although it has not ended; its `cancelling` is overdue then.
+
+        Raises:
+            NotFoundError: there is no such step in flight.
+            ConflictError: there are several; or it blocks in its driver and cannot be cancelled.
+        """
+        step = self._one_in_flight(path)
+        await self.note("cancelling", {"path": step.path, "invocation": step.invocation, "who": who})
+        client = await self._instruments.instrument(step.instrument)
+        return await client.cancel(step.invocation, within=within)
+
+    def _one_in_flight(self, path: str | None) -> Step:
+        found = {step.path: step for step in self.in_flight() if path in (None, step.path)}
+        if not found:
+            what = f"The step {path[:200]!r} of run {self.state.id}" if path else f"Nothing of run {self.state.id}"
+            raise NotFoundError(f"{what} is {'not ' if path else ''}in flight.", way_out="GET the run: it lists steps.")
+        if len(found) > 1:
+            raise ConflictError(
+                f"{len(found)} steps of run {self.state.id} are in flight.", way_out=f"Say which: {', '.join(found)}."
+            )
+        return next(iter(found.values()))
 
     async def _cancel(self, step: Step) -> None:
         with contextlib.suppress(LabError):  # it cannot be cancelled, or is over: its end is waited for
             await (await self._instruments.instrument(step.instrument)).cancel(step.invocation)
 
-    async def _note(self, kind: str, who: str | None) -> None:
-        await self._append([(kind, {"who": who})], flush=True)
+    async def note(self, kind: str, body: Mapping[str, Any]) -> None:
+        """A person's word in the journal; whatever it holds up is looked at again."""
+        await self._log.append((kind, body), flush=True)
         self.look_again()
 
     def look_again(self) -> None:
         """Something that may hold it up has changed: a person's word, a halt, its reset."""
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    @property
-    def acts(self) -> bool:
-        """It has the turn; else it stands still."""
-        return self._turn.held
+        self._standing.look_again()
 
     def in_flight(self) -> list[Step]:
         """Steps that were sent and have not ended."""
-        return list(self._in_flight.values())
+        return self._standing.in_flight()
 
     async def answer(self, choice: str, value: Any, *, who: str | None, why: str | None) -> None:
         """A person's answer to the run's question.
@@ -191,7 +170,7 @@ class Walker:
             ConflictError: it asks nothing.
             RefusedError: the choice is not one of those offered.
         """
-        async with self._appending:  # of two people who answer at once, the second is told that nothing is asked
+        async with self._log.appending:  # of two people who answer at once, the second is told that nothing is asked
             question = self.state.question
             if question is None:
                 raise ConflictError(f"Run {self.state.id} asks nothing; it is {self.state.word}.")
@@ -202,7 +181,9 @@ class Walker:
             if choice == "answer" and (schema := question.get("schema")) is not None:
                 _refuse_unfit(value, schema)
             body = {"path": question["path"], "choice": choice, "value": value, "who": who, "why": why}
-            await self._write([("settled", body)], flush=True)
+            if choice == "abort" and self.state.aborting:
+                body["at_once"] = True
+            await self._log.write(("settled", body), flush=True)
         self.look_again()
 
     async def description(self, instrument: str) -> Description:
@@ -211,7 +192,7 @@ class Walker:
             try:
                 return (await self._instruments.instrument(instrument)).description
             except UnreachableError as error:
-                await self._until_reachable(instrument, error)
+                await self._standing.until_reachable(instrument, error)
 
     # The walk -----------------------------------------------------------------------------------------------------
 
@@ -229,15 +210,16 @@ class Walker:
         if described is None:
             raise NotFoundError(f"{instrument} has no action {action!r}.")
         result, stream = described.result, described.stream
-        ask = Ask(path, instrument, action, plain(parameters), described.effect, result, stream)
-        return await self._by_policy(ask, policy)
+        ask = Ask(path, instrument, action, plain(parameters), described.effect, result, stream, policy)
+        return await self._by_policy(ask)
 
     async def read(self, path: str, instrument: str, attribute: str, *, policy: Policy = PLAIN) -> Any:
         """The value of an attribute, as a durable step."""
         described = (await self.description(instrument)).attributes.get(attribute)
         if described is None:
             raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
-        return await self._by_policy(Ask(path, instrument, READ + attribute, {}, "read", described.schema), policy)
+        ask = Ask(path, instrument, READ + attribute, {}, "read", described.schema, policy=policy)
+        return await self._by_policy(ask)
 
     async def write(self, path: str, instrument: str, attribute: str, value: Any, *, policy: Policy = PLAIN) -> Any:
         """Set an attribute, as a durable step; answers the value read back."""
@@ -245,19 +227,17 @@ class Walker:
         if described is None:
             raise NotFoundError(f"{instrument} has no attribute {attribute!r}.")
         value = plain({"value": value})
-        ask = Ask(path, instrument, WRITE + attribute, value, "absolute", described.schema)
-        return await self._by_policy(ask, policy)
+        ask = Ask(path, instrument, WRITE + attribute, value, "absolute", described.schema, policy=policy)
+        return await self._by_policy(ask)
 
-    async def _by_policy(self, ask: Ask, policy: Policy) -> Any:
-        """A step; what its policy wants beside passing a failure over is refused as long as nobody does it."""
-        if policy.retry is not None or policy.timeout is not None or policy.on_failure == "ask":
-            raise InvalidError(f"{ask.path}: `retry`, `timeout` and `on failure: ask` are not done yet.")
+    async def _by_policy(self, ask: Ask) -> Any:
+        """A step; a failure that its policy passes over answers None."""
         try:
             return await self._step(ask)
         except (AbortedError, ExperimentChangedError):
             raise
         except LabError:
-            if policy.on_failure == "fail":
+            if ask.policy.on_failure != "go on":
                 raise
             return None
 
@@ -266,82 +246,73 @@ class Walker:
         if path in self.state.saved:
             return
         values, schema = to_keep(row)
-        stored = await self._keeping(lambda: self._record.put(path, values, schema, quantities=True))
-        await self._append([("saved", {"path": path, "row": stored})])
+        stored = await self._log.keeping(lambda: self._record.put(path, values, schema, quantities=True))
+        await self._log.append(("saved", {"path": path, "row": stored}))
 
     async def ask(self, path: str, question: Question) -> Any:
         """Ask a person; the run waits for the answer, which is asked for once only."""
         while path not in self.state.answers:
-            await self._gate()
-            await self._wait_for_person(question.text, _asked(path, question))
+            await self._standing.may_go_on()
+            asked = _asked(path, question)
+            await self._wait_for_person(question.text, asked, keep=self._kept(asked))
         return self.state.answers[path]
 
     async def sleep(self, path: str, seconds: float) -> None:
-        """Stand still for a while; after a restart for the whole of it again."""
-        await self._gate()
-        await self._held_up(f"It waits for {seconds:g} s.", asyncio.sleep(seconds))
+        """Return so many seconds after it was first asked for, however often the run was cut off meanwhile."""
+        if path in self.state.slept:
+            return
+        await self._standing.may_go_on()
+        if path not in self.state.wakes:
+            until = isoformat(now() + timedelta(seconds=max(0.0, seconds)))
+            await self._log.append(("sleeping", {"path": path, "until": until}))
+        until = self.state.wakes[path]
+        await self._standing.held_up(f"Waits until {until}.", _until(until))
+        await self._log.append(("slept", {"path": path}))
 
     @contextlib.asynccontextmanager
     async def cleaning(self) -> AsyncIterator[None]:
-        """The block of a run's clean-up steps."""
-        aborting, self.state.aborting = self.state.aborting, False
-        try:
+        """The block of clean-up steps: the abort that brought the run here does not stop them, a second one does."""
+        with cleaning(), self._standing.cleaning_up():
             yield
-        finally:
-            self.state.aborting = self.state.aborting or aborting
 
     async def ready(self) -> None:
-        """Return when a run that is taken up again waits neither for an answer nor for a resume; needs no turn."""
-        while (self.state.question is not None or self.state.pausing) and not self.state.aborting:
-            await self._changed.wait()
+        """Return when a run that is taken up again waits neither for an answer nor for a resume.
 
-    async def take_turn(self) -> None:
+        What it keeps for itself while it asks is kept from here on.
+        """
+        if self._waits and not self.state.pausing and self.state.questions and self.seat.ask():
+            self.seat.rest(frozenset[str]().union(*map(self._kept, self.state.questions.values())))
+        await self._standing.until(lambda: not self._waits, keep=self.seat.has)
+
+    @property
+    def _waits(self) -> bool:
+        return (self.state.question is not None or self.state.pausing) and not self.state.aborting
+
+    def _kept(self, question: Mapping[str, Any]) -> frozenset[str]:
+        """What nobody else may use while this is asked: after an interruption nothing, since who is asked may act."""
+        release = question.get("release", False)
+        if question["kind"] != "ask" or release is True:
+            return frozenset()
+        return self.seat.needs - frozenset(release or ())
+
+    async def take_seat(self) -> None:
         """Return when this run may act. It need not wait for that if a person ends it."""
-        if self._turn.free:
-            await self._turn.take()
-        elif not self._leaving:
-            with contextlib.suppress(AbortedError):  # told at the next step
-                await self._held_up("Another run acts now.", self._turn.take())
+        await self._standing.take_seat()
 
     def leave(self) -> None:
         """The experiment is over: what still stands still or waits for a person in one of its branches ends."""
-        self._left = True
-        self.look_again()
+        self._standing.leave()
 
     async def begin(self) -> None:
         """Note in the journal that it begins, or goes on after a crash."""
-        kind = "resumed" if self.state.number > 1 else "started"
-        await self._append([(kind, {"lease": await self._holding.renew()})])
-
-    async def hold(self, *needed: str) -> None:
-        """Return when nobody but this run may act on what it needs, until it stands still or ends; waits for that."""
-        while self._holding.lacks(*needed):
-            try:
-                await self._renew()
-                await self._holding.take(*needed)
-            except UnreachableError as error:
-                await self._held_up(f"An instrument does not answer: {error.detail}", self._until_all_answer(needed))
-            except LeaseError as error:
-                await self._held_up(error.detail, self._holding.until_free(*needed))
-            except StorageError as error:
-                await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
-
-    async def _until_all_answer(self, instruments: Sequence[str]) -> None:
-        await asyncio.gather(*(self._instruments.reachable(name) for name in instruments))
+        kind = "resumed" if self.state.started else "started"
+        await self._log.append((kind, {"lease": await self._holding.renew()}))
 
     async def hold_all(self, *instruments: str) -> None:
-        """The same for all that it will need; what cannot be reached now is taken when it is needed."""
-        self._holding.want(*instruments)
-        await self.hold()
-
-    async def _renew(self) -> None:
-        """Who was challenged says so in the journal first: if the run is another process's by now, it ends here."""
-        if self._holding.number:
-            return
-        challenged = self._holding.challenged
-        number = await self._holding.renew()
-        if challenged:
-            await self._append([("resumed", {"lease": number})])
+        """Have all of these to itself, at once or not at all; what cannot be reached now is taken when it is needed."""
+        if not self.state.needs >= {*instruments}:
+            await self._log.append(("leased", {"instruments": sorted(instruments)}))
+        await self._standing.hold(*instruments)
 
     async def let_go(self) -> None:
         """Let others act on its instruments."""
@@ -349,7 +320,15 @@ class Walker:
 
     async def finish(self, state: str, error: Mapping[str, Any] | None) -> None:
         """Note its end."""
-        await self._append([("finished", {"state": state, "error": error})], flush=True)
+        await self._log.append(("finished", {"state": state, "error": error}), flush=True)
+
+    async def _wait_for_person(self, reason: str, question: Mapping[str, Any], keep: frozenset[str]) -> None:
+        path = question["path"]
+        async with self._standing.standing(keep):  # first: who is asked may want to act before the answer
+            async with self._log.appending:
+                if path not in self.state.questions and not self._standing.leaving:
+                    await self._log.write(("waiting", {"reason": reason, "question": question}), flush=True)
+            await self._standing.until(lambda: path not in self.state.questions, keep)
 
     # One step -----------------------------------------------------------------------------------------------------
 
@@ -357,21 +336,20 @@ class Walker:
         """The result of a step, done now or before a crash."""
         fresh: dict[str, Any] = {}
         while True:
-            command = engine.next_step(self.state, ask)
-            in_flight = isinstance(command, engine.Inquire)  # looked after, whatever people say
-            if not in_flight and (self._stands or self.state.word == "paused"):
-                await self._gate(ask)
-                command = engine.next_step(self.state, ask)
-            match command:
+            match engine.next_step(self.state, ask):
                 case engine.Answer(step):
                     return hand_out(self._outcome(step, fresh), step.result, ask.schema)
                 case engine.Send(attempt):
-                    await self._append([_intent(ask, attempt)])
-                    await self._send(self.state.steps[ask.path], ask, "answered", fresh)
+                    await self._begin(ask, attempt, fresh)
+                case engine.Again(step, seconds):
+                    at = datetime.fromisoformat(step.ended) + timedelta(seconds=seconds)
+                    await self._standing.held_up(f"{ask.spelled} failed; it is tried again.", _until(isoformat(at)))
+                    await self._begin(ask, step.attempt + 1, fresh)
                 case engine.Inquire(step):
                     await self._inquire(step, ask, fresh)
-                case engine.Wait(step, reason):
-                    await self._wait_for_person(reason, _question(step, reason))
+                case engine.Wait(step, reason, choices):
+                    await self._standing.may_go_on()
+                    await self._wait_for_person(reason, _question(step, reason, choices), frozenset())
                 case engine.Enter(step, state):
                     await self._enter(step, state)
 
@@ -380,31 +358,71 @@ class Walker:
             raise from_problem(dict(step.error or {}))
         return fresh[step.invocation] if step.invocation in fresh else self._record.get(step.result)
 
+    async def _begin(self, ask: Ask, attempt: int, fresh: dict[str, Any]) -> None:
+        async with self._standing.flight(ask.path, *ask.needs):
+            await self._log.append(_intent(ask, attempt))
+            step = self.state.steps[ask.path]
+            self._standing.sent(ask.path, step)
+            await self._send(step, ask, "answered", fresh)
+
     async def _send(self, step: Step, ask: Ask, origin: str, fresh: dict[str, Any]) -> None:
         """Send a step whose intent is written, and write its end; leave it open if nothing is known of it."""
-        self._in_flight[step.path] = step
         try:
-            invocation = await self._perform(step, ask, origin)
+            invocation = await self._in_time(step, ask, origin)
         except UnreachableError as error:
-            await self._until_reachable(step.instrument, error)
+            await self._standing.until_reachable(step.instrument, error)
         except LeaseError:  # somebody took it over just now: before it is sent again its end is waited for
             self._holding.lost(step.instrument)
         except (BusyError, StorageError) as error:  # nothing moved, and it may be free again at any moment
-            await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
+            await self._standing.held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
         except LabError as error:  # refused by the host; or, from an attribute, what its driver raised
-            told = Invocation(step.invocation, step.instrument, ask.action, {}, "once", "failed", error=error.problem())
-            await self._end(step, ask, told, origin, fresh)
+            await self._end(step, ask, _failed(step, ask, error), origin, fresh)
         else:
             if invocation is not None:
                 await self._end(step, ask, invocation, origin, fresh)
         finally:
-            self._in_flight.pop(step.path, None)
-            self._live.pop(step.invocation, None)
+            self._measuring.over(step)
+
+    async def _in_time(self, step: Step, ask: Ask, origin: str) -> Invocation | None:
+        """What the instrument answers, if it does within the step's time.
+
+        Raises:
+            TimedOutError: it did not; `over` says whether it has ended.
+        """
+        if ask.policy.timeout is None:
+            return await self._perform(step, ask, origin)
+        end = datetime.fromisoformat(step.at) + timedelta(seconds=ask.policy.timeout)
+        performing = asyncio.ensure_future(self._perform(step, ask, origin))
+        try:
+            await asyncio.wait({performing}, timeout=max(0.0, (end - now()).total_seconds()))
+            if not performing.done():
+                await self._end_it(step, performing)
+            over = performing.done()
+            if over and ((told := performing.result()) is None or told.state != "cancelled"):
+                return told
+        finally:
+            performing.cancel()
+        said = "it was cancelled." if over else "it ignores being cancelled, and may still act."
+        raise TimedOutError(
+            f"{ask.spelled} did not end within {ask.policy.timeout:g} s; {said}",
+            way_out="Give it more time, or see why it took so long.",
+            over=over,
+        )
+
+    async def _end_it(self, step: Step, performing: asyncio.Future[Any]) -> None:
+        """Cancel what takes too long; it gets some time to end."""
+        try:
+            client = await self._instruments.instrument(step.instrument)
+            await client.cancel(step.invocation, within=END_WITHIN)
+        except LabError:  # it cannot be cancelled, or is over
+            await asyncio.sleep(0)
+        else:
+            await asyncio.wait({performing}, timeout=END_WITHIN)
 
     async def _perform(self, step: Step, ask: Ask, origin: str) -> Invocation | None:
         """What the instrument answers; None if it was not sent because somebody halted or stopped the run meanwhile."""
         client = await self._instruments.instrument(step.instrument)
-        if origin == "answered" and self._stands:
+        if origin == "answered" and self._standing.stands:
             return None
         lease = self._holding.number_for(step.instrument)
         if ask.action.startswith(READ):
@@ -414,38 +432,44 @@ class Walker:
             attribute = ask.action.removeprefix(WRITE)
             reading = await client.write(attribute, ask.parameters["value"], lease=lease)
             return _as_invocation(step, ask, reading.value)
-        with self._streaming(client, step, ask):
+        with self._measuring.listening(client, step, ask):
             return await client.invoke(
                 ask.action, ask.parameters, identity=step.invocation, lease=lease, actor=f"run {self.state.id}"
             )
 
     async def _inquire(self, step: Step, ask: Ask, fresh: dict[str, Any]) -> None:
         """Settle a step that was in flight when the hub or the connection died."""
+        with self._standing.watched(step.path, step):
+            resend = await self._settled(step, ask, fresh)
+        if resend:
+            async with self._standing.flight(step.path, *ask.needs, step=step):
+                await self._send(step, ask, "answered", fresh)
+
+    async def _settled(self, step: Step, ask: Ask, fresh: dict[str, Any]) -> bool:
+        """Find out what became of a step; answers whether it is to be sent, since it never arrived."""
         if ask.action.startswith((READ, WRITE)):
-            await self._gate(ask)
-            await self._send(step, ask, "answered", fresh)  # harmless to do again
-            return
+            return True  # harmless to do again
         try:
             found = await (await self._instruments.instrument(step.instrument)).find(step.invocation)
         except UnreachableError as error:
-            await self._until_reachable(step.instrument, error)
-            return
+            await self._standing.until_reachable(step.instrument, error)
+            return False
         decision = engine.settle(step, found)
         origin = "checked" if isinstance(decision, engine.LookWhether) else "adopted"
         match await self._looked(step, decision) if isinstance(decision, engine.LookWhether) else decision:
             case engine.Adopt(invocation):
                 await self._end(step, ask, invocation, origin, fresh)
             case engine.Resend("adopted"):
-                if self.state.aborting:
+                if self._standing.leaving:
                     await self._cancel(step)
                 await self._send(step, ask, "adopted", fresh)
-            case engine.Resend(origin):
-                await self._gate(ask)
-                await self._send(step, ask, origin, fresh)
+            case engine.Resend(_):
+                return True
             case engine.Repeat(reason):
-                await self._append([_interruption(step, reason), _intent(ask, step.attempt + 1)])
+                await self._log.append(_interruption(step, reason), _intent(ask, step.attempt + 1))
             case engine.AskPerson(reason):
-                await self._append([_interruption(step, reason)], flush=True)
+                await self._log.append(_interruption(step, reason), flush=True)
+        return False
 
     async def _looked(
         self, step: Step, look: engine.LookWhether
@@ -455,9 +479,9 @@ class Walker:
             client = await self._instruments.instrument(step.instrument)
             return engine.after_look(step, look, await client.check(step.invocation, action=step.action))
         except UnreachableError as error:
-            await self._until_reachable(step.instrument, error)
+            await self._standing.until_reachable(step.instrument, error)
         except BusyError as error:
-            await self._held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
+            await self._standing.held_up(error.detail, asyncio.sleep(ASK_AGAIN_AFTER))
         except LabError as error:
             return engine.after_look(step, look, error)
         return None
@@ -465,230 +489,23 @@ class Walker:
     async def _end(self, step: Step, ask: Ask, ended: Invocation, origin: str, fresh: dict[str, Any]) -> None:
         if ended.state in ("interrupted", "cannot tell"):
             return  # it died while we waited; the next turn of the loop inquires and decides
-        stored = await self._store(step, ended, ask)
+        stored = await self._measuring.stored(step, ended, ask)
         fresh[step.invocation] = ended.result
         times = {"started": isoformat(ended.started or now()), "ended": isoformat(ended.ended or now())}
         body = {"path": step.path, "invocation": step.invocation, "state": ended.state, "origin": origin, **times}
-        await self._append([("ended", {**body, "result": stored, "error": ended.error})])
+        await self._log.append(("ended", {**body, "result": stored, "error": ended.error}))
 
     async def _enter(self, step: Step, state: str) -> None:
         """A person said what came of it: their value is the result."""
         value = step.entered if state == "succeeded" else None
         time = isoformat(now())
         body = {"path": step.path, "invocation": step.invocation, "state": state, "origin": "entered"}
-        await self._append([("ended", {**body, "result": value, "error": None, "started": time, "ended": time})])
-
-    async def _store(self, step: Step, ended: Invocation, ask: Ask) -> Any:
-        """The result's stored form, its arrays on disk."""
-        if ask.stream is not None and ended.result is not None:
-            # What was adopted after a crash was not listened to, or only in part: it gets a stream of its own.
-            stream = self._live.get(step.invocation) or self._record.stream(step.path, ask.stream)
-            return await self._keeping(lambda: self._record.settle(stream, ended.result, ask.schema))
-        if not _holds_array(ended.result):
-            return self._record.put(step.path, ended.result, ask.schema)
-        return await self._keeping(lambda: self._record.put(step.path, ended.result, ask.schema))
-
-    @contextlib.contextmanager
-    def _streaming(self, client: Instrument, step: Step, ask: Ask) -> Any:
-        """While it measures, what a generator action yields goes into the record and to viewers at once."""
-        if ask.stream is None:
-            yield
-            return
-        stream = self._live[step.invocation] = self._record.stream(step.path, ask.stream)
-
-        def on_event(topic: str, body: dict[str, Any]) -> None:
-            if topic == "stream" and body["invocation"] == step.invocation and not stream.closed:
-                self._on_row(stream, step, body["columns"])
-
-        stop_listening = client.listen(on_event)
-        try:
-            yield
-        finally:
-            stop_listening()
-
-    def _on_row(self, stream: StreamWriter, step: Step, columns: Mapping[str, Any]) -> None:
-        try:
-            first = stream.append(columns)
-        except LabError as error:  # the complete table comes with the answer; a live view may miss a piece
-            logger.warning(
-                "a live row was not kept", extra={"run": self.state.id, "path": step.path, "why": str(error)}
-            )
-            return
-        self._changes.publish_curve(f"{self.state.id}/{step.path}", columns, start=first)
-
-    # Standing still -----------------------------------------------------------------------------------------------
-
-    @property
-    def _leaving(self) -> bool:
-        return self.state.aborting or self._left
-
-    @property
-    def _stands(self) -> bool:
-        """No step may begin now."""
-        return self._leaving or self.state.pausing or self._halted()
-
-    async def _gate(self, ask: Ask | None = None) -> None:
-        """Before each step: is it paused, halted, ended by a person? Has somebody else what it needs?"""
-        await self._may_go_on()
-        if ask is not None and not ask.action.startswith(READ):
-            await self.hold(ask.instrument)
-            await self._may_go_on()
-
-    async def _may_go_on(self) -> None:
-        while not self._leaving and self._stands:
-            reason = "The lab was halted." if self._halted() else "Paused by a person."
-            changed = self._changed
-            await self._let_go_unless_it_acts()
-            if (self.state.word, self.state.reason) != ("paused", reason):
-                await self._append([("paused", {"reason": reason})])
-            async with self._standing():
-                await changed.wait()
-        if self._leaving:
-            raise AbortedError(f"Run {self.state.id} was ended by a person.")
-        if self.state.word == "paused":
-            await self._append([("resumed", {"lease": await self._holding.renew()})])
-
-    async def _wait_for_person(self, reason: str, question: Mapping[str, Any]) -> None:
-        await self._let_go_unless_it_acts()  # first: who is asked may want to act before the answer
-        async with self._appending:  # one question at a time: another branch asks when this one is answered
-            if self.state.question is None and not self._leaving:
-                await self._write([("waiting", {"reason": reason, "question": question})], flush=True)
-        async with self._standing():
-            while self.state.question is not None and not self._leaving:
-                await self._changed.wait()
-
-    @contextlib.asynccontextmanager
-    async def _standing(self) -> AsyncIterator[None]:
-        """The run does not act in this block; others may, unless another branch of it acts."""
-        await self._let_go_unless_it_acts()
-        if not self._in_flight:
-            self._turn.give_back()
-        yield
-        await self.take_turn()
-
-    async def _let_go_unless_it_acts(self) -> None:
-        """Another branch of it may still act."""
-        if not self._in_flight:
-            await self.let_go()
-
-    async def _until_reachable(self, instrument: str, error: UnreachableError) -> None:
-        await self._held_up(f"{instrument} does not answer: {error.detail}", self._reachable(instrument))
-        await self.take_turn()
-
-    async def _reachable(self, instrument: str) -> None:
-        """Return when it answers. A host that restarts is soon back; for one that does not the others do not wait."""
-        coming = asyncio.ensure_future(self._instruments.reachable(instrument))
-        try:
-            await asyncio.wait({coming}, timeout=GIVE_WAY_AFTER)
-            if not coming.done() and len(self._in_flight) <= 1:
-                self._turn.give_back()
-            await coming
-        finally:
-            coming.cancel()
-
-    async def _held_up(self, reason: str, until: Coroutine[Any, Any, object]) -> None:
-        """Wait for something outside, saying why.
-
-        Raises:
-            AbortedError: a person ended the run, and with it the waiting.
-        """
-        self.trouble = reason
-        self._tell_run()
-        waiting = asyncio.ensure_future(until)
-        try:
-            while not waiting.done() and not self._leaving:
-                changed = asyncio.ensure_future(self._changed.wait())
-                try:
-                    await asyncio.wait({waiting, changed}, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    changed.cancel()
-            if not waiting.done():
-                raise AbortedError(f"Run {self.state.id} was ended by a person while it stood still: {reason}")
-            waiting.result()
-        finally:
-            waiting.cancel()
-            self.trouble = None
-            self._tell_run()
-
-    # Writing ------------------------------------------------------------------------------------------------------
-
-    async def _append(self, entries: Sequence[Entry], *, flush: bool = False) -> None:
-        """Append to the journal, then fold, record and tell; where the disk is full, try until it takes it."""
-        async with self._appending:
-            await self._write(entries, flush=flush)
-
-    async def _write(self, entries: Sequence[Entry], *, flush: bool = False) -> None:
-        """`_append` for one who holds the lock."""
-        try:
-            events = await self._until_written(
-                lambda: self._journal.append(self.state.id, self.state.number, entries, flush=flush)
-            )
-        except ConflictError:  # the run is another's now: no step of it may begin here
-            self.leave()
-            raise
-        for event in events:
-            flat = event.as_dict()
-            self.state.apply(flat)
-            self._to_record(flat)
-            self._tell(flat)
-
-    async def _keeping(self, put: Callable[[], T]) -> T:
-        """Store arrays without holding up others; where the disk is full, try until it takes them."""
-        return await self._until_written(lambda: asyncio.to_thread(put))
-
-    async def _until_written(self, write: Callable[[], Awaitable[T]]) -> T:
-        while True:
-            try:
-                written = await write()
-            except StorageError as error:
-                logger.warning("the disk does not take it", extra={"run": self.state.id, "why": error.detail})
-                self._full = str(error)
-                self._tell_run()
-                await asyncio.sleep(RETRY_WRITING_AFTER)
-            else:
-                if self._full:
-                    self._full = None
-                    self._tell_run()
-                return written
-
-    def _to_record(self, event: Mapping[str, Any]) -> None:
-        """The record follows the journal; if it fell behind (full disk), it catches up here."""
-        try:
-            if self._record.last_number < event["number"] - 1:
-                for missing in self._journal.read(self.state.id, self._record.last_number):
-                    self._record.event(missing.as_dict())
-            self._record.event(event)
-        except LabError as error:
-            logger.warning("the record fell behind its journal", extra={"run": self.state.id, "why": error.detail})
-
-    def _tell(self, event: Mapping[str, Any]) -> None:
-        if event["kind"] in ("intended", "ended", "interrupted"):
-            step = self.state.steps[event["path"]]
-            words = {
-                name: getattr(step, name) for name in ("path", "instrument", "action", "state", "attempt", "error")
-            }
-            self._changes.publish("step", {"run": self.state.id, **words, "at": event["at"], **_times(event)})
-        elif event["kind"] == "saved":
-            self._changes.publish("saved", {"run": self.state.id, "path": event["path"], "row": event["row"]})
-        if engine.state_after(event["kind"], event):
-            self._tell_run()
-            if event["kind"] not in ("started", "finished"):  # its record is opened and closed with these words
-                self._on_word(self.state.word)
-
-    def _tell_run(self) -> None:
-        self._changes.publish("run", self.summary())
-
-    def summary(self) -> dict[str, Any]:
-        """What a list of runs shows of it."""
-        state = self.state
-        names = ("id", "name", "who", "submitted", "started", "ended", "question", "number", "error", "pausing")
-        words = {name: getattr(state, name) for name in names}
-        words |= {"state": state.word, "reason": self._full or self.trouble or state.reason}
-        return words | {"steps_done": state.done, "steps_total": state.experiment.get("steps")}
+        await self._log.append(("ended", {**body, "result": value, "error": None, "started": time, "ended": time}))
 
 
-def _times(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: body[name] for name in ("parameters", "started", "ended", "origin") if name in body}
+async def _until(time: str) -> None:
+    """Return at a time of day."""
+    await asyncio.sleep(max(0.0, (datetime.fromisoformat(time) - now()).total_seconds()))
 
 
 def _intent(ask: Ask, attempt: int) -> Entry:
@@ -700,9 +517,11 @@ def _interruption(step: Step, reason: str) -> Entry:
     return "interrupted", {"path": step.path, "invocation": step.invocation, "reason": reason}
 
 
-def _question(step: Step, reason: str) -> dict[str, Any]:
-    words = {"path": step.path, "instrument": step.instrument, "action": step.action, "kind": "interrupted"}
-    return {**words, "text": f"{reason} What happened?", "choices": list(CHOICES), "meanings": dict(CHOICES)}
+def _question(step: Step, reason: str, choices: Mapping[str, str]) -> dict[str, Any]:
+    kind = "interrupted" if choices is CHOICES else "failed"
+    words = {"path": step.path, "instrument": step.instrument, "action": step.action, "kind": kind}
+    asked = "What happened?" if kind == "interrupted" else "What is to be done?"
+    return {**words, "text": f"{reason} {asked}", "choices": list(choices), "meanings": dict(choices)}
 
 
 def _refuse_unfit(value: Any, schema: Mapping[str, Any]) -> None:
@@ -718,8 +537,14 @@ def _asked(path: str, question: Question) -> dict[str, Any]:
     words["choices"] = [*(question.choices or ["answer"]), "abort"]
     if question.schema is not None and not question.choices:
         words["schema"] = question.schema
+    if question.release:
+        words["release"] = question.release if isinstance(question.release, bool) else list(question.release)
     names = ("description", "deadline", "remind", "assignee")
     return words | {name: getattr(question, name) for name in names if getattr(question, name)}
+
+
+def _failed(step: Step, ask: Ask, error: LabError) -> Invocation:
+    return Invocation(step.invocation, step.instrument, ask.action, {}, "once", "failed", error=error.problem())
 
 
 def _as_invocation(step: Step, ask: Ask, value: Any) -> Invocation:
@@ -729,11 +554,3 @@ def _as_invocation(step: Step, ask: Ask, value: Any) -> Invocation:
     return Invocation(
         step.invocation, step.instrument, ask.action, ask.parameters, effect, "succeeded", time, time, time, value
     )
-
-
-def _holds_array(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_array(item) for item in value.values())
-    if isinstance(value, list | tuple):
-        return any(_holds_array(item) for item in value)
-    return hasattr(value, "dtype")

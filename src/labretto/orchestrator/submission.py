@@ -1,0 +1,96 @@
+"""From what somebody wants done to the body of the event *submitted*: loaded, settled, checked, counted.
+
+Nothing is kept here. Everything that stands against an experiment is found at once, before anything moves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from labretto.errors import InvalidError, UnreachableError
+from labretto.experiment.check import check
+from labretto.experiment.count import count_steps
+from labretto.experiment.load import load, load_object
+from labretto.experiment.model import Experiment
+from labretto.experiment.soe import settle as settle_soe
+from labretto.orchestrator.python import check_parameters, load_function
+from labretto.orchestrator.worker import Instruments
+
+
+class LabInstruments(Instruments, Protocol):
+    """The instruments of a lab, with what checking an experiment needs."""
+
+    def descriptions(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name → description (JSON form), of every instrument that has been seen."""
+
+    def why_unknown(self, name: str) -> str | None:
+        """Why an instrument of the lab has not been seen; None if the lab has none of that name."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What somebody wants done."""
+
+    experiment: str | Mapping[str, Any]
+    """The text of a file, or the same as an object; for Python the source text."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    function: str | None = None
+    """Python: the name of the async function in the source; None for a file."""
+    name: str | None = None
+    """Default: the experiment's own."""
+    who: str | None = None
+    file: str | None = None
+    """Where the text came from, for people."""
+
+
+def prepared(submission: Submission, instruments: LabInstruments) -> dict[str, Any]:
+    """The body of the *submitted* event. It takes its time: a Python source is executed, a large sweep counted.
+
+    Raises:
+        InvalidError: it can never run; lists all faults.
+        UnreachableError: an instrument that it needs is down and not known yet.
+    """
+    known: dict[str, Any] = {"parameters": dict(submission.parameters), "who": submission.who, "versions": _versions()}
+    if submission.function is not None:
+        return known | _prepared_python(submission)
+    experiment = _loaded(submission)
+    for name in experiment.instruments:
+        if name not in instruments.descriptions() and (why := instruments.why_unknown(name)):
+            raise UnreachableError(f"{why}; nothing was submitted.", way_out="Mend it, then submit again.")
+    experiment = settle_soe(experiment, instruments.descriptions())
+    faults = check(experiment, submission.parameters, instruments.descriptions())
+    if faults:
+        count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise InvalidError(
+            f"The experiment {experiment.name!r} cannot run: {count}; nothing was submitted.",
+            faults=[fault.as_dict() for fault in faults],
+        )
+    # With the defaults of today: the record says what was used, and a resumed run uses the same.
+    known["parameters"] = experiment.values(submission.parameters)
+    total = count_steps(experiment, submission.parameters)
+    described = {"format": experiment.format, "source": experiment.source, "hash": experiment.hash, "steps": total}
+    known["instruments"] = sorted(experiment.instruments)
+    return known | {"name": submission.name or experiment.name, "experiment": described | {"file": submission.file}}
+
+
+def _prepared_python(submission: Submission) -> dict[str, Any]:
+    source, function = str(submission.experiment), str(submission.function)
+    digest = hashlib.sha256(source.encode(errors="backslashreplace")).hexdigest()
+    check_parameters(load_function(source, function, digest), submission.parameters)
+    described = {"format": "python", "source": source, "hash": digest, "function": function}
+    return {"name": submission.name or function, "experiment": described | {"file": submission.file}}
+
+
+def _loaded(submission: Submission) -> Experiment:
+    if isinstance(submission.experiment, str):
+        return load(submission.experiment, file=submission.file)
+    return load_object(submission.experiment, file=submission.file)
+
+
+def _versions() -> dict[str, str]:
+    return {"labretto": version("labretto"), "python": platform.python_version()}
