@@ -116,6 +116,7 @@ class Host:
         self._wanted: set[str] = set()
         self._listeners: list[Listener] = []
         self._closing = False
+        self._closed = False
 
     @property
     def description(self) -> Description:
@@ -185,23 +186,38 @@ class Host:
         recorded if the process lives to see it; else the next host finds it interrupted. The driver's `close()`, the
         thread and the ledger follow as soon as the driver comes back. A second call does nothing.
         """
-        if self._closing:
+        if self._closed:
             return
-        self._closing = True
-        if self._polling:
-            await self._polling.end()
+        self._closed = True
         until = asyncio.get_running_loop().time() + STOP_WITHIN
-        for front in self._running.values():
-            if front.execution.cancellable:
-                front.execution.ended_by("close")
-                self._thread.soon(front.execution.cancel)
-        if overs := [front.over for front in self._running.values()]:
-            await asyncio.wait(overs, timeout=STOP_WITHIN)
+        await self.wind_up(STOP_WITHIN)
         await self._thread.close(max(0.0, until - asyncio.get_running_loop().time()))
         for front in self._running.values():
             front.watch.end()
             front.over.cancel()
             _settle(front.begun, self._is_closed())
+
+    async def wind_up(self, within: float) -> list[Invocation]:
+        """Begin nothing more and end what gives opportunities to; answers what runs still after so many seconds."""
+        self._closing = True
+        if self._polling:
+            await self._polling.end()
+        for front in self._running.values():
+            if front.execution.cancellable:
+                front.execution.ended_by("close")
+                self._thread.soon(front.execution.cancel)
+        if overs := [front.over for front in self._running.values()]:
+            await asyncio.wait(overs, timeout=within)
+        return self.running()
+
+    def leave_interrupted(self) -> None:
+        """Record what runs still as interrupted, since this process is about to end.
+
+        Raises:
+            StorageError: the ledger does not take it; the next host will find the same out by itself.
+        """
+        for invocation in self.running():
+            self._ledger.interrupt(invocation, "its host was ended before it")
 
     def _is_closed(self) -> UnreachableError:
         return UnreachableError(f"{self.description.name} is being closed.", way_out="Ask again when it is back.")

@@ -177,12 +177,20 @@ class Ledger:
     def _interrupt_what_was_running(self) -> None:
         rows = self._connection.execute("SELECT * FROM invocations WHERE state = 'running'").fetchall()
         for invocation in map(_invocation, rows):
-            name = f"{invocation.instrument}.{invocation.action}"
-            error = InterruptedActionError(
-                f"{name} began at {invocation.started:%Y-%m-%d %H:%M:%S}Z; the host died before its end.",
-                way_out="Look at the instrument and say what happened; a machine may repeat only what is harmless.",
-            )
-            self.end(invocation.end("interrupted", now(), error=error.problem()))
+            self.interrupt(invocation, "the host died before its end")
+
+    def interrupt(self, invocation: Invocation, why: str) -> None:
+        """Record that its end was not seen, unless it is there."""
+        name = f"{invocation.instrument}.{invocation.action}"
+        error = InterruptedActionError(
+            f"{name} began at {invocation.started:%Y-%m-%d %H:%M:%S}Z; {why}.",
+            way_out="Look at the instrument and say what happened; a machine may repeat only what is harmless.",
+        )
+        body = invocation.end("interrupted", now(), error=error.problem()).as_dict()
+        ending = codec.encode({name: body[name] for name in ("state", "ended", "result", "error")})
+        with self._writing(flush=True):
+            sql = "UPDATE invocations SET state = 'interrupted', ending = ? WHERE id = ? AND state = 'running'"
+            self._connection.execute(sql, (ending, invocation.id))
 
     def _forget(self, number: int) -> None:
         """Forget so many of the oldest that are over."""

@@ -32,6 +32,10 @@ class HostFile:
     """ISO 8601, UTC."""
     fingerprint: str = ""
     """Changes when what it was told to serve changes."""
+    source: str = ""
+    """The file of its driver."""
+    written: int = 0
+    """When that file was written, as it was read (ns)."""
 
     @property
     def address(self) -> str:

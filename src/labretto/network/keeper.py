@@ -13,12 +13,16 @@ from collections.abc import Coroutine
 from typing import Any
 
 from labretto.access.tokens import owner_token, read_secret
-from labretto.errors import ConflictError, DriverError, LabError, RefusedError, UnreachableError
+from labretto.errors import BusyError, ConflictError, DriverError, LabError, RefusedError, UnreachableError
+from labretto.instrument.describe import Description
+from labretto.instrument.differences import differences
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument
 from labretto.network.client import Instrument, open_instrument
 from labretto.network.connection import back_off
-from labretto.network.life import Life, adopt, start
+from labretto.network.directory import HostFile
+from labretto.network.life import LEAVE_WITHIN, Life, adopt, start, try_out
+from labretto.network.load import written_at
 from labretto.network.serve import Order, order_in_lab
 from labretto.network.status import (
     FIRST_PAUSE,
@@ -157,6 +161,7 @@ class HostKeeper(Keeper):
         self._asked = asyncio.Event()
         self._life: Life | None = None
         self._ports: dict[str, int] = {}
+        self._sent_away: Life | None = None
 
     def _token(self) -> str | None:
         return owner_token(self._lab.folder)
@@ -199,12 +204,79 @@ class HostKeeper(Keeper):
         try:
             file = life.file
             self._ports = ports(file.addresses)
-            other = "" if file.fingerprint == order.fingerprint else "runs as lab.toml said before; restart it"
-            self._be("ready", other, address=file.address, addresses=file.addresses, pid=file.pid)
-            await _first(self._asked.wait(), life.gone())
-            return None if self._asked.is_set() else DriverError(f"The host {await life.gone()}.")
+            self._be_ready(file)
+            await _first(self._asked.wait(), life.gone(), self._notice_changes(file))
+            return (
+                None
+                if self._asked.is_set() or life is self._sent_away
+                else DriverError(f"The host {await life.gone()}.")
+            )
         finally:
             await life.end()
+
+    def _be_ready(self, file: HostFile) -> None:
+        self._be("ready", self._outdated(file), address=file.address, addresses=file.addresses, pid=file.pid)
+
+    def _outdated(self, file: HostFile) -> str:
+        """What a start would change; empty if nothing."""
+        if file.fingerprint != self._order().fingerprint:
+            return "runs as lab.toml or its limits said before; restart it"
+        return "" if written_at(file.source) in (file.written, 0) else "its driver's file has changed; reload it"
+
+    async def _notice_changes(self, file: HostFile) -> None:
+        """Say, as long as it lives, whether it is as its files say now."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            if self._outdated(file) != self.status.reason:
+                self._be_ready(file)
+
+    async def leave_if_idle(self) -> None:
+        """End the present life, unless an action runs, and begin a new one; returns when the old host has gone.
+
+        Raises:
+            BusyError: an action runs; nothing was ended.
+        """
+        life = self._life
+        if life is None or self.status.state != "ready":
+            await self.restart()
+            return
+        self._sent_away = life
+        life.ask_to_leave()
+        try:
+            await asyncio.wait_for(life.gone(), LEAVE_WITHIN)
+        except TimeoutError:
+            self._sent_away = None
+            raise BusyError(f"An action runs on {self.entry.name}; its host was not ended.") from None
+        self._be("starting", "is loaded anew")
+
+    async def reload(self) -> list[str]:
+        """Try out the driver as it is written now, then end the host and begin one with it; answers what is different.
+
+        Raises:
+            BusyError: an action runs.
+            InvalidError, NotFoundError: the driver cannot be imported, described or made so; the host goes on.
+            UnreachableError: the new host does not come up.
+        """
+        before = await self._described()
+        await try_out(self._order())
+        await self.leave_if_idle()
+        await self.settled()
+        return differences(before, await (await self.reachable()).describe())
+
+    async def _described(self) -> Description | None:
+        """What the host that lives offers; None if none does. Raises `BusyError` if an action runs on it."""
+        if self.status.state != "ready":
+            return None
+        client = await self.instrument()
+        if running := (await client.health()).get("running"):
+            what, since = running["action"], running.get("started")
+            raise BusyError(
+                f"{self.entry.name} is busy: {what} runs since {since}; it was not loaded anew.",
+                way_out="Wait for its end, or stop it.",
+                running=running["id"],
+                action=what,
+            )
+        return await client.describe()
 
     async def _begin(self, order: Order) -> Life | None:
         """A host that answers; None if somebody asked for another meanwhile, since a driver may be stuck."""

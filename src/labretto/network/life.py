@@ -22,6 +22,9 @@ from labretto.network.liveness import held, holder, released
 from labretto.network.log import last_lines, open_log
 from labretto.network.serve import Order
 
+TRY_WITHIN = 60.0
+"""Seconds in which a changed driver has to be imported; large libraries take many."""
+
 LEAVE_WITHIN = 2.0
 """Seconds after SIGTERM in which a host leaves; then it is killed."""
 
@@ -52,6 +55,15 @@ class Life:
         if not self._ended.done():
             self.kill()
             await asyncio.wait([self._ended])
+
+    @property
+    def over(self) -> bool:
+        """It has ended."""
+        return self._ended.done()
+
+    def ask_to_leave(self) -> None:
+        """Let it leave, unless an action runs."""
+        self._send(signal.SIGUSR1)
 
     def kill(self) -> None:
         """End it at once."""
@@ -106,14 +118,44 @@ async def start(order: Order) -> Life:
     return Life(HostFile(**said), _when_ended(process), lambda number: _send_to_child(process, number))
 
 
-async def _spawn(order: Order, report: int) -> asyncio.subprocess.Process:
+async def try_out(order: Order) -> dict[str, Any]:
+    """What the driver would offer as it is written now, seen in a process of its own; nothing of it is made.
+
+    Raises:
+        LabError: it cannot be imported or described, or not within `TRY_WITHIN` seconds.
+    """
+    reading, writing = os.pipe()
+    try:
+        process = await _spawn(order, writing, "labretto.network.trial")
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    try:
+        async with asyncio.timeout(TRY_WITHIN):
+            said, status = await _first_line(reading), await process.wait()
+    except BaseException as error:
+        _send_to_child(process, signal.SIGKILL)
+        await process.wait()
+        if isinstance(error, TimeoutError):
+            raise DriverError(
+                f"The driver of {order.instrument.name} was not imported within {TRY_WITHIN:g} s; its host goes on."
+            ) from None
+        raise
+    if said is None or "attributes" not in said:
+        raise _problem(order, said, _how(status))
+    return said
+
+
+async def _spawn(order: Order, report: int, module: str = "labretto.network.serve") -> asyncio.subprocess.Process:
     """The order goes in by standard input, so that no file has to be read again and nothing of it is seen by `ps`."""
     folder = order.search_path[-1] if order.search_path else None
     environment = {"LABRETTO_BENCH": str(order.folder.parent.parent / "bench")} | os.environ | {"PYTHONUNBUFFERED": "1"}
     with open_log(order.folder / "log.txt") as log:
         process = await asyncio.create_subprocess_exec(
             # -P: a file of the lab named like one of Python's own modules shall not be taken for it by ours.
-            *[sys.executable, "-P", "-m", "labretto.network.serve", order.instrument.name, str(report)],
+            *[sys.executable, "-P", "-m", module, order.instrument.name, str(report)],
             stdin=asyncio.subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -65,6 +65,20 @@ def maker(driver: Callable[..., object], settings: Mapping[str, Any], name: str)
     return lambda: driver(**checked)
 
 
+def source_of(driver: str) -> tuple[str, int]:
+    """The file in which the module of a loaded driver ("module:Class") stands, and when that was written (ns)."""
+    file = getattr(sys.modules.get(driver.partition(":")[0]), "__file__", None) or ""
+    return file, written_at(file)
+
+
+def written_at(file: str) -> int:
+    """When a file was written (ns); 0 where there is none."""
+    try:
+        return Path(file).stat().st_mtime_ns if file else 0
+    except OSError:
+        return 0
+
+
 def _module(name: str, search_path: Iterable[Path]) -> Any:
     try:
         return importlib.import_module(name)

@@ -35,7 +35,7 @@ from labretto.lab import Lab, LabInstrument, alone_folder, check_name
 from labretto.network.curve import server_key
 from labretto.network.directory import HostFile, remove_file, write_file
 from labretto.network.liveness import held, hold, released
-from labretto.network.load import load_driver, maker
+from labretto.network.load import load_driver, maker, source_of
 from labretto.network.log import keep_bounded
 from labretto.network.wires import LOOPBACK, answering, reserved
 
@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 LEAVE_WITHIN = 1.5
 """Seconds after a signal in which hardware and sockets are let go; what is not done by then goes with the process."""
+
+END_WITHIN = 1.0
+"""Seconds of these in which an action may run what it has in `finally`."""
 
 GRACE = 10.0
 """Seconds that a host waits for its hub to come back before it leaves too."""
@@ -75,6 +78,7 @@ class Order:
     def fingerprint(self) -> str:
         """Changes when what is served changes."""
         told = [self.instrument.model_dump(mode="json"), list(map(str, self.search_path)), self.helao]
+        told += [_content(self.instrument.limits)] if isinstance(self.instrument.limits, Path) else []
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     def as_json(self) -> str:
@@ -98,6 +102,13 @@ class Order:
             ports=body["ports"],
             **paths,
         )
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_bytes().hex()
+    except OSError as error:
+        return str(error.errno)
 
 
 def order_alone(instrument: LabInstrument) -> Order:
@@ -151,7 +162,7 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         stack.enter_context(hold(order.folder / "lock"))
         remove_file(order.folder / "host.json")  # left by one that was killed: we hold its lock now
         listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http"), where))
-        make, offer = _driver(order, driver)
+        make, offer = offered(order, driver)
         limits = read_limits(order.instrument.limits)
         ledger = Ledger(order.folder / "ledger.db")
         host = Host(make, offer, ledger, limits=limits, overrun=order.instrument.overrun)
@@ -161,7 +172,8 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         former = order.ports or (_beside(order.instrument.port) if gate else {})
         answers = answering(host, listener, former, old_routes=old_routes, gate=gate, key=key)
         addresses = await stack.enter_async_context(answers)
-        file = HostFile(name, os.getpid(), addresses, host.description.driver, isoformat(now()), order.fingerprint)
+        words = (name, os.getpid(), addresses, host.description.driver, isoformat(now()), order.fingerprint)
+        file = HostFile(*words, *source_of(host.description.driver))
         write_file(order.folder / "host.json", file.as_dict())
         stack.callback(remove_file, order.folder / "host.json")
         yield Serving(host, file)
@@ -172,7 +184,7 @@ def _beside(port: int | None) -> dict[str, int]:
     return {"zmq": port + 1, "events": port + 2} if port and port < 65_534 else {}
 
 
-def _driver(order: Order, driver: object) -> tuple[Callable[[], object], Offer]:
+def offered(order: Order, driver: object = None) -> tuple[Callable[[], object], Offer]:
     """What makes the driver, and what it offers."""
     name, settings = order.instrument.name, order.instrument.settings
     said = overlay(order.instrument)
@@ -189,8 +201,9 @@ def _driver(order: Order, driver: object) -> tuple[Callable[[], object], Offer]:
 def serve(order: Order, *, ready: Callable[[HostFile], None] = lambda file: None) -> int:
     """Serve until SIGTERM or SIGINT, or until the hub that started us is gone; answers the exit status.
 
-    Leaves within two seconds even while an action blocks in its driver, then by `os._exit`: the ledger holds its start,
-    so the next host records it as interrupted.
+    Leaves within two seconds even while an action blocks in its driver, then by `os._exit`: it is recorded as
+    interrupted. An action that gives opportunities to end does, and what it has in `finally` is run. SIGUSR1 means:
+    leave unless an action runs.
 
     Args:
         order: what to serve.
@@ -217,10 +230,15 @@ async def _serve(order: Order, driver: type, ready: Callable[[HostFile], None]) 
             _leave_at_the_latest(order)
             main.cancel()
 
+    def leave_if_idle(host: Host) -> None:
+        if not host.running():
+            leave("asked to while idle")
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave, signal.Signals(number).name)
     try:
         async with serving(order, driver) as served:
+            loop.add_signal_handler(signal.SIGUSR1, leave_if_idle, served.host)
             ready(served.file)
             logger.info("%s answers at %s", served.file.name, ", ".join(served.file.addresses.values()))
             try:
@@ -228,8 +246,7 @@ async def _serve(order: Order, driver: type, ready: Callable[[HostFile], None]) 
                 leave("the hub is gone")
                 await asyncio.sleep(LEAVE_WITHIN)
             finally:
-                if served.host.running():
-                    _leave_now(order)  # the driver is busy: nothing of it can be let go
+                await _end_actions(order, served.host)
     except asyncio.CancelledError:
         if not leaving:
             raise
@@ -261,6 +278,14 @@ async def _idle(host: Host) -> None:
             changed.clear()
     finally:
         end()
+
+
+async def _end_actions(order: Order, host: Host) -> None:
+    """Let end what can, so that its clean-up runs; record the rest as interrupted, and leave at once."""
+    if host.running() and await host.wind_up(END_WITHIN):
+        with contextlib.suppress(LabError):
+            host.leave_interrupted()
+        _leave_now(order)  # the driver is busy: nothing of it can be let go
 
 
 def _leave_at_the_latest(order: Order) -> None:

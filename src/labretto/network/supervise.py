@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from labretto.errors import NotFoundError
+from labretto.errors import ConflictError, NotFoundError
 from labretto.lab import NAME, Lab, LabInstrument, did_you_mean
 from labretto.network.client import Instrument
 from labretto.network.keeper import HostKeeper, Keeper, LinkKeeper
@@ -88,9 +88,31 @@ class Supervisor:
         await keeper.restart()
         await keeper.settled()
 
-    def log(self, name: str) -> list[str]:
-        """The last lines that the host of `name` and its driver wrote."""
-        return last_lines(self.lab.host_folder(self._keeper(name).status.name) / "log.txt")
+    async def reload(self, name: str) -> list[str]:
+        """Start the host of `name` anew with its driver as it is written now; answers what is different.
+
+        The driver is tried out first, so one that is broken leaves the old host as it is.
+
+        Raises:
+            BusyError: an action runs on it.
+            ConflictError: its host is not ours to start.
+            LabError: what is wrong with the driver, as `labretto.network.life.try_out`.
+        """
+        keeper = self._keeper(name)
+        if not isinstance(keeper, HostKeeper):
+            raise ConflictError(f"The host of {name} is not started here.", way_out="Load it anew where it runs.")
+        return await keeper.reload()
+
+    def log(self, name: str, most: int = 200) -> list[str]:
+        """The last lines that the host of `name` and its driver wrote.
+
+        Raises:
+            ConflictError: its host writes elsewhere.
+        """
+        keeper = self._keeper(name)
+        if not isinstance(keeper, HostKeeper):
+            raise ConflictError(f"The host of {name} is not started here.", way_out="Its log is where it runs.")
+        return last_lines(self.lab.host_folder(name) / "log.txt", most)
 
     async def close(self) -> None:
         """End all hosts, each within two seconds, all at once; none is left."""
