@@ -41,6 +41,7 @@ class Rig:
         self._x = 1.5
         self._moves: list[float] = []
         self._entered = threading.Event()
+        self._scanning = threading.Event()
         self._released = threading.Event()
         self._stopped = threading.Event()
 
@@ -99,6 +100,7 @@ class Rig:
     def slow_scan(self) -> Iterator[Step]:
         """A measurement that says how far it is, and then takes its time."""
         yield Step(0.5, 1e-3)
+        self._scanning.set()
         self._released.wait(PATIENCE)
 
     def echo(self, value: Any) -> Any:

@@ -494,6 +494,7 @@ async def test_a_cancel_with_a_deadline_is_answered_at_the_end_or_says_that_it_i
     assert done.state == "cancelled"
 
     begun = await instrument.invoke("slow_scan", {}, wait=False)
+    await asyncio.to_thread(rig._scanning.wait, 5)
     late = await instrument.cancel(begun.id, action="slow_scan", within=0.01)
     assert (late.state, late.cancelling["overdue"], late.cancelling["within"]) == ("running", True, 0.01)
     rig._released.set()

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labretto.errors import DriverError, LabError, UnreachableError
+from labretto.instrument.quiet_loop import QuietLoop
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class DriverThread:
             DriverError: the driver could not be made.
         """
         self._front = asyncio.get_running_loop()
-        self.loop = asyncio.new_event_loop()
+        self.loop = asyncio.new_event_loop() if self._asynchronous else QuietLoop()
         self._thread = threading.Thread(target=self._live, name=f"driver {self._name}", daemon=True)
         self._thread.start()
         self.driver = await self.call(self._name, self._make)

@@ -30,6 +30,7 @@ from labretto.network.docs import offline_docs
 from labretto.network.http_client import open
 from labretto.network.http_events import Events, framed, server_sent
 from labretto.network.http_guard import LOOPBACK, Guard
+from labretto.network.http_quick import Quick, connection_with
 from labretto.network.http_thing import ThingRoutes
 from labretto.network.http_wire import (
     Handler,
@@ -94,6 +95,7 @@ def build_app(
     offline_docs(app)
     routes = _Routes(host, {} if links is None else links)
     app.state.end = routes.end
+    app.state.quick = Quick(host, names) if gate is None else None
     for path, handlers in routes.table().items():
         app.router.add_route(path, answering(_by_method(handlers)), methods=list(handlers), include_in_schema=False)
     return app
@@ -129,7 +131,7 @@ async def serve(
         refused.pop_all()
     links["http"] = f"http://{f'[{name}]' if ':' in name else name}:{port}"
     app = build_app(host, links=links, names=gate.names if gate else names_answered(name, ()), gate=gate)
-    async with run_app(app, listening):
+    async with run_app(app, listening, quick=app.state.quick):
         try:
             yield links["http"]
         finally:
@@ -137,10 +139,16 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def run_app(app: Any, listening: socket.socket, *, websockets: bool = False) -> AsyncIterator[None]:
-    """Run any ASGI app on a bound socket in the running loop; it is ready when the context begins."""
+async def run_app(
+    app: Any, listening: socket.socket, *, websockets: bool = False, quick: Quick | None = None
+) -> AsyncIterator[None]:
+    """Run any ASGI app on a bound socket in the running loop; it is ready when the context begins.
+
+    What `quick` can answer never reaches the app.
+    """
     config = uvicorn.Config(
         app,
+        http=connection_with(quick) if quick else "auto",
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -67,7 +67,7 @@ async def answering(
             from labretto.network.heritage import offer_old_routes
 
             offer_old_routes(app, host, old_routes)
-        await stack.enter_async_context(http.run_app(app, listener))
+        await stack.enter_async_context(http.run_app(app, listener, quick=app.state.quick))
         stack.callback(app.state.end)
         yield {wire: _seen_here(address) for wire, address in links.items()}
 
