@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,21 +24,23 @@ from labretto.access import gate_of
 from labretto.catalog.live import Changes
 from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog
-from labretto.errors import ConflictError, LabError
+from labretto.errors import ConflictError
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, load_lab
 from labretto.network.background import OwnThread
-from labretto.network.client import Instrument
 from labretto.network.directory import HubFile, remove_file, write_file
 from labretto.network.http import bound, run_app
 from labretto.network.liveness import hold
-from labretto.network.supervise import Status, Supervisor
+from labretto.network.supervise import Supervisor
 from labretto.orchestrator.api import record_routes, run_routes
 from labretto.orchestrator.heritage import GrowingData, helao_routes
+from labretto.orchestrator.hosts import host_routes
 from labretto.orchestrator.instruments import instrument_routes
 from labretto.orchestrator.journal import SqliteJournal
+from labretto.orchestrator.notifying import Notifier, channels_of
 from labretto.orchestrator.people import People
 from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.supervised import SupervisedInstruments
 from labretto.orchestrator.tasks_api import task_routes
 from labretto.web.app import build
 from labretto.web.metrics import Metrics, metrics_routes
@@ -48,104 +50,6 @@ logger = logging.getLogger(__name__)
 
 _STOP_WITHIN = 10.0
 """Seconds in which a hub in the background lets its instruments go."""
-
-
-class SupervisedInstruments:
-    """The lab's instruments as the orchestrator and the page see them: clients, descriptions, changes told."""
-
-    def __init__(self, lab: Lab, supervisor: Supervisor, changes: Changes) -> None:
-        self._lab = lab
-        self._supervisor = supervisor
-        self._changes = changes
-        self._descriptions: dict[str, Mapping[str, Any]] = {}
-        self._watched: dict[str, Instrument] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stop_listening = supervisor.listen(self._on_status)
-
-    async def instrument(self, name: str) -> Instrument:
-        """A connected client; see `Supervisor.instrument`."""
-        return await self._supervisor.instrument(name)
-
-    async def reachable(self, name: str) -> Instrument:
-        """Return when the instrument answers; see `Supervisor.reachable`."""
-        return await self._supervisor.reachable(name)
-
-    def descriptions(self) -> Mapping[str, Mapping[str, Any]]:
-        """Name → description (JSON form) of every instrument that has answered."""
-        return self._descriptions
-
-    def why_unknown(self, name: str) -> str | None:
-        """Why an instrument of the lab has never answered; None if the lab has none of that name."""
-        status = self._supervisor.status().get(name)
-        return f"{name} is {status.state}{f': {status.reason}' if status.reason else ''}" if status else None
-
-    def status(self) -> list[dict[str, Any]]:
-        """Each instrument's name, state, reason and address, in the order of lab.toml."""
-        return [status.as_dict() for status in self._supervisor.status().values()]
-
-    async def restart(self, name: str) -> None:
-        """End its host, if it lives, and start it anew; see `Supervisor.restart`."""
-        await self._supervisor.restart(name)
-
-    async def meet(self) -> None:
-        """Return when every instrument that is up has been asked what it offers."""
-        await self._supervisor.settled()
-        for name, status in self._supervisor.status().items():
-            if status.state == "ready":
-                await self._look(name)
-
-    async def read_all(self) -> None:
-        """Read every attribute and tell it; for the page, while somebody looks."""
-        ready = [name for name, status in self._supervisor.status().items() if status.state == "ready"]
-        await asyncio.gather(*(self._read(name) for name in ready))
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._stop_listening()
-        for task in self._tasks:
-            task.cancel()
-
-    def _on_status(self, status: Status) -> None:
-        self._changes.publish("instrument", status.as_dict() | {"description": self._descriptions.get(status.name)})
-        if status.state == "ready":
-            task = asyncio.get_running_loop().create_task(self._look(status.name))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _look(self, name: str) -> None:
-        """Ask what it offers (a restart may have changed that), and listen to what it does."""
-        try:
-            client = await self._supervisor.instrument(name)
-            await client.describe()
-        except LabError as error:
-            logger.warning("an instrument was not met", extra={"instrument": name, "why": str(error)})
-            return
-        known = self._descriptions.get(name)
-        self._descriptions[name] = client.description.as_dict() | self._old_names(name)
-        if self._watched.get(name) is not client:
-            self._watched[name] = client
-            client.listen(self._on_event)
-        if known != self._descriptions[name]:
-            status = self._supervisor.status()[name]
-            self._changes.publish("instrument", status.as_dict() | {"description": self._descriptions[name]})
-
-    def _old_names(self, name: str) -> dict[str, Any]:
-        """What an experiment of the old form may call its attributes and actions (`labretto.experiment.soe`)."""
-        return {"compat": self._lab.instruments[name].compat} if self._lab.compat.helao else {}
-
-    def _on_event(self, topic: str, body: dict[str, Any]) -> None:
-        if topic == "invocation":
-            self._changes.publish("invocation", {**body, "result": None})
-        elif topic in ("lease", "progress", "overrun", "overdue"):
-            self._changes.publish(topic, body)
-
-    async def _read(self, name: str) -> None:
-        try:
-            readings = await (await self._supervisor.instrument(name)).read_all()
-        except LabError:
-            return  # its status says why, and is told already
-        body = {attribute: reading.as_dict() for attribute, reading in readings.items()}
-        self._changes.publish("readings", {"instrument": name, "readings": body})
 
 
 @dataclass(frozen=True)
@@ -185,6 +89,11 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         stack.callback(changes.close)
         # The first array of a run would wait for this import otherwise.
         loading = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "pyarrow")
+        url = _url(address, listener)
+        channels = channels_of(lab, url)
+        if channels:  # before the instruments: one that does not come up is told
+            notifier = Notifier(channels, lab.notify.on, journal, changes)
+            await stack.enter_async_context(notifier.telling())
         supervisor = Supervisor(lab)
         instruments = SupervisedInstruments(lab, supervisor, changes)
         await stack.enter_async_context(supervisor)
@@ -201,6 +110,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             record_routes(orchestrator),
             task_routes(people),
             instrument_routes(instruments, orchestrator),
+            host_routes(instruments),
         ]
         streams = Streams(changes, journal)
         routers.append(stream_routes(streams, journal))
@@ -231,7 +141,6 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         )
         await stack.enter_async_context(run_app(app, listener, websockets=True))
         stack.callback(streams.close)
-        url = _url(address, listener)
         elsewhere = {name: str(entry.url) for name, entry in lab.instruments.items() if entry.url}
         write_file(lab.hub_file, HubFile(lab.name, url, os.getpid(), isoformat(now()), elsewhere).as_dict())
         stack.callback(remove_file, lab.hub_file)

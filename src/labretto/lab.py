@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import platformdirs
 import pydantic
@@ -25,6 +25,9 @@ Effect = Literal["read", "absolute", "checkable", "once"]
 
 Severity = Literal["notice", "warning", "critical"]
 """How grave an alarm is."""
+
+Occasion = Literal["run failed", "run waits", "run ended", "instrument down", "instrument up", "alarm", "reminder"]
+"""What people can be told of (`labretto.orchestrator.notices`)."""
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
 """A name of a lab or an instrument: it becomes a folder, a part of a URL and the first half of `stage.move`."""
@@ -46,6 +49,7 @@ _WORDS = {
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Driver = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=200)]
+_WebUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2000)]
 _Url = Annotated[str, StringConstraints(pattern=r"^(https?|tcp)://[^\s/]+/?$|^memory:.+$", max_length=200)]
 
 
@@ -164,6 +168,37 @@ class Access(_Frozen):
     """Names under which others ask the hub, as behind a proxy; with any, everybody needs a token, here too."""
 
 
+class Mail(_Frozen):
+    """The `[notify.mail]` table: the server that takes letters, and who gets them."""
+
+    host: str
+    """The mail server."""
+    port: _Port = 587
+    tls: Literal["starttls", "tls", "none"] = "starttls"
+    """How what is sent is hidden on its way; none: not at all, and then no password is sent either."""
+    sender: str
+    """Address from which letters come."""
+    to: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Addresses to which they go."""
+    user: str | None = None
+    """Who signs in at the server; nobody, where it takes letters without."""
+    password_file: Path | None = None
+    """File whose first line is the password, readable by nobody else."""
+
+
+class Notify(_Frozen):
+    """The `[notify]` table: who is told what, where nobody looks at the page."""
+
+    on: tuple[Occasion, ...] = ("run failed", "run waits", "instrument down", "alarm")
+    """What is told."""
+    webhooks: tuple[_WebUrl, ...] = ()
+    """Addresses to which it is posted as JSON."""
+    webhook_files: tuple[Path, ...] = ()
+    """Files with such addresses, one a line: an address with a secret in it need not stand here."""
+    mail: Mail | None = None
+    """Letters."""
+
+
 class Lab(_Frozen):
     """A laboratory: its hub's address and its instruments."""
 
@@ -174,6 +209,7 @@ class Lab(_Frozen):
     instruments: Mapping[str, LabInstrument] = {}
     compat: Compat = Compat()
     access: Access = Access()
+    notify: Notify = Notify()
     file: Path | None = None
     """The lab.toml it was read from."""
 
@@ -241,6 +277,8 @@ def parse_lab(text: str, file: Path) -> Lab:
     named = table | {"name": table.get("name", _default_name(file)), "file": file}
     if isinstance(table.get("instruments"), dict):
         named["instruments"] = {n: _instrument(n, t, file) for n, t in table["instruments"].items()}
+    if isinstance(table.get("notify"), dict):
+        named["notify"] = _beside(table["notify"], file)
     faults = [*_unwanted(table), *_name_faults(named), *_side_faults(named)]
     lab: Lab | None = None
     try:
@@ -251,6 +289,16 @@ def parse_lab(text: str, file: Path) -> Lab:
     if faults or lab is None:
         raise _refusal(file, [fault | _place(text, fault["path"]) for fault in faults])
     return lab
+
+
+def _beside(table: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The table with its files in the folder of `file`, where they are not absolute."""
+    found = {key: _beside(value, file) if isinstance(value, dict) else value for key, value in table.items()}
+    if isinstance(name := found.get("password_file"), str):
+        found["password_file"] = file.parent / name
+    if isinstance(names := found.get("webhook_files"), list):
+        found["webhook_files"] = [file.parent / name if isinstance(name, str) else name for name in names]
+    return found
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -354,8 +402,7 @@ def _fault(location: Sequence[int | str], error: Any) -> dict[str, Any]:
         return {"path": path, "detail": f"the key {place} is not known.", "way_out": did_you_mean(path[-1], known)}
     came = repr(error["input"])[:80]
     if error["type"] == "literal_error":
-        words = get_args(Effect)
-        return {"path": path, "detail": f"{place}={came} is no effect.", "way_out": f"Use one of {', '.join(words)}."}
+        return {"path": path, "detail": f"{place}={came} is not known.", "way_out": f"Use {error['ctx']['expected']}."}
     if error["type"] == "string_pattern_mismatch" and path[-1] in _WORDS:
         return {"path": path, "detail": f"{place}={came} is not {_WORDS[path[-1]]}.", "way_out": ""}
     message = error["msg"][:1].lower() + error["msg"][1:]
@@ -370,6 +417,10 @@ def _keys_at(path: Sequence[str]) -> Iterable[str]:
             return Compat.model_fields
         case ["access", _]:
             return Access.model_fields
+        case ["notify", "mail", _]:
+            return Mail.model_fields
+        case ["notify", _]:
+            return Notify.model_fields
         case [_]:
             return Lab.model_fields
     return ()

@@ -1,0 +1,100 @@
+"""What people are told of where nobody looks at the page: which event is a notice, and in which words. Pure.
+
+How a notice reaches them stands in `notifying`; who wants to hear of what, in lab.toml's `[notify]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from labretto.catalog.live import Change
+from labretto.lab import Occasion
+from labretto.orchestrator.journal import Event
+
+_DOWN = frozenset({"crash loop", "stopped", "unreachable"})
+_PASSING = frozenset({"starting", "restarting"})
+"""What comes before an instrument is up or down; nobody is called for that."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that somebody should know."""
+
+    occasions: tuple[Occasion, ...]
+    """Told to who wants to hear of one of them; the first is what it is called."""
+    title: str
+    text: str
+    at: str
+    """ISO 8601, UTC."""
+    run: str | None = None
+    instrument: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form, without what is None."""
+        words = {"occasion": self.occasions[0], "title": self.title, "text": self.text, "at": self.at}
+        return words | {name: value for name in ("run", "instrument") if (value := getattr(self, name))}
+
+
+def of_event(event: Event, name: str) -> Notice | None:
+    """What an event of the journal means to people; `name` is the run's."""
+    if event.kind == "waiting":
+        question = event.body.get("question") or {}
+        text = str(question.get("text") or event.body.get("reason") or "It asks something.")
+        return Notice(("run waits",), f"{name} waits for a person", text, event.at, event.run)
+    if event.kind != "finished":
+        return None
+    state = str(event.body["state"])
+    error = event.body.get("error") or {}
+    text = " ".join(str(part) for part in (error.get("detail"), error.get("way_out")) if part) or f"It {state}."
+    occasions: tuple[Occasion, ...] = ("run failed", "run ended") if state == "failed" else ("run ended",)
+    word = "was aborted" if state == "aborted" else state
+    return Notice(occasions, f"{name} {word}", text, event.at, event.run)
+
+
+class Known:
+    """What was told of instruments and alarms, so that it is not told again as long as it stays so."""
+
+    def __init__(self) -> None:
+        self._down: set[str] = set()
+
+    def of_change(self, change: Change) -> Notice | None:
+        """What a change means to people."""
+        if change.topic == "instrument":
+            return self._of_instrument(change.body)
+        if change.topic == "alarm":
+            return _of_alarm(change.body)
+        if change.topic == "reminder":
+            return _of_reminder(change.body)
+        return None
+
+    def _of_instrument(self, status: Mapping[str, Any]) -> Notice | None:
+        name, state, reason = str(status["name"]), status["state"], str(status.get("reason") or "")
+        at = str(status.get("since") or "")
+        if state in _PASSING or (state == "stopped" and reason == "the hub stopped"):
+            return None
+        if state in _DOWN and name not in self._down:
+            self._down.add(name)
+            return Notice(("instrument down",), f"{name} is {state}", reason or "It says nothing.", at, None, name)
+        if state not in _DOWN and name in self._down:
+            self._down.discard(name)
+            return Notice(("instrument up",), f"{name} answers again", "It is ready.", at, None, name)
+        return None
+
+
+def _of_alarm(alarm: Mapping[str, Any]) -> Notice | None:
+    """Of one that is raised; that it clears, or that somebody has seen it, is on the page."""
+    if not alarm.get("active") or alarm.get("acknowledged"):
+        return None
+    instrument = str(alarm.get("instrument") or "") or None
+    where = ".".join(str(alarm[key]) for key in ("instrument", "attribute") if alarm.get(key))
+    severity = str(alarm.get("severity") or "alarm")
+    text = str(alarm.get("detail") or alarm.get("text") or alarm.get("reason") or f"{where} is beyond its limit.")
+    return Notice(("alarm",), f"{severity}: {where}", text, str(alarm.get("raised") or ""), None, instrument)
+
+
+def _of_reminder(task: Mapping[str, Any]) -> Notice:
+    text = " ".join(str(task[key]) for key in ("description", "deadline") if task.get(key)) or "It is still open."
+    run = str(task["run"]) if task.get("run") else None
+    return Notice(("reminder",), f"Still to be done: {task.get('title') or 'a task'}", text, "", run)
