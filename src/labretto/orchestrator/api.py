@@ -21,18 +21,20 @@ from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
 from labretto.errors import NotFoundError
 from labretto.instrument import codec
-from labretto.orchestrator.engine import RunState, RunWord
-from labretto.orchestrator.queue import Orchestrator, Submission
-from labretto.orchestrator.table import RunRow
+from labretto.orchestrator.bodies import FirstTerms
+from labretto.orchestrator.engine import OVER, RunWord
+from labretto.orchestrator.looking import MOST_STEPS, USUAL_STEPS, show_run
+from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.submission import Submission
+from labretto.orchestrator.terms import LONGEST_LABEL
 
 Actor = Annotated[str | None, Header(alias="Labretto-Actor", max_length=200)]
 
 
-class SubmissionBody(BaseModel):
+class SubmissionBody(FirstTerms):
     """What to run: the text of an experiment file (or the same as an object), or a Python source with a function."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={"examples": [{"experiment": "name: look\nsteps:\n  - read: stage.x\n", "parameters": {}}]},
     )
     experiment: str | dict[str, Any] = Field(description="YAML or JSON text, an object, or Python source.")
@@ -44,7 +46,8 @@ class SubmissionBody(BaseModel):
 
     def submission(self, actor: str | None) -> Submission:
         """The same for the queue."""
-        return Submission(self.experiment, self.parameters, self.function, self.name, self.who or actor, file=self.file)
+        words: dict[str, Any] = {"name": self.name, "who": self.who or actor, "file": self.file, "terms": self.said()}
+        return Submission(self.experiment, self.parameters, self.function, **words)
 
 
 class AnswerBody(BaseModel):
@@ -77,14 +80,26 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
 
     @router.get("")
     async def list_runs(
-        state: Annotated[list[RunWord] | None, Query()] = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50
+        state: Annotated[list[RunWord] | None, Query()] = None,
+        label: Annotated[str | None, Query(max_length=LONGEST_LABEL)] = None,
+        before: Annotated[str | None, Query(max_length=100, description="A run: only those submitted earlier.")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> Response:
-        rows = orchestrator.journal.rows(state, limit=limit) if state else orchestrator.journal.newest(limit)
+        """The newest first; those that are not over, if only such are asked for, in the order of the queue."""
+        if state and label is None and before is None and OVER.isdisjoint(state):
+            rows = orchestrator.journal.rows(state, limit=limit)
+        else:
+            rows = orchestrator.journal.newest(limit, before=before, states=state or (), label=label)
         return answer([orchestrator.summary(row) for row in rows])
 
     @router.get("/{run}")
-    async def show(run: str) -> Response:
-        return answer(await asyncio.to_thread(_run, orchestrator, run) | orchestrator.summary(run))
+    async def show(
+        run: str,
+        steps: Annotated[int, Query(ge=0, le=MOST_STEPS, description="How many steps at most.")] = USUAL_STEPS,
+        after: Annotated[int | None, Query(ge=0, le=2**53, description="Those after so many; none: the last.")] = None,
+    ) -> Response:
+        shown = await asyncio.to_thread(show_run, orchestrator.journal, run, steps, after)
+        return answer(shown | orchestrator.summary(run))
 
     @router.get("/{run}/events")
     async def events(run: str, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
@@ -126,32 +141,6 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
     return router
 
 
-def _run(orchestrator: Orchestrator, run: str) -> dict[str, Any]:
-    """A run with its experiment and all its steps."""
-    row: RunRow = orchestrator.journal.row(run)
-    events = [event.as_dict() for event in orchestrator.journal.read(run)]
-    state = RunState.replay(run, events)
-    times = {event["path"]: event for event in events if event["kind"] == "ended"}
-    begun = {event["path"]: event["at"] for event in events if event["kind"] == "intended"}
-    steps = [
-        {
-            **{word: getattr(step, word) for word in ("path", "instrument", "action", "effect", "state", "attempt")},
-            "invocation": step.invocation,
-            "parameters": codec.decode(step.parameters),
-            "result": step.result,
-            "error": step.error,
-            "origin": times.get(path, {}).get("origin"),
-            "started": times.get(path, {}).get("started") or begun[path],
-            "ended": times.get(path, {}).get("ended"),
-        }
-        for path, step in state.steps.items()
-    ]
-    experiment = dict(state.experiment)
-    total = {"steps_total": experiment.get("steps")}
-    more = {"steps": steps, "experiment": experiment, "parameters": dict(state.parameters), "question": state.question}
-    return row.as_dict() | total | more | {"error": state.error, "steps_done": state.done}
-
-
 def record_routes(orchestrator: Orchestrator) -> APIRouter:
     """`/api/records`: find, read, hand out."""
     router = APIRouter(prefix="/api/records", tags=["records"])
@@ -162,9 +151,11 @@ def record_routes(orchestrator: Orchestrator) -> APIRouter:
         state: str | None = None,
         after: str | None = None,
         before: str | None = None,
+        label: Annotated[str | None, Query(max_length=LONGEST_LABEL)] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> Response:
-        return answer(orchestrator.index.search(text=text, state=state, after=after, before=before, limit=limit))
+        asked = {"text": text, "state": state, "after": after, "before": before, "label": label}
+        return answer(orchestrator.index.search(**asked, limit=limit))
 
     @router.get("/{run}")
     async def show(run: str) -> Response:

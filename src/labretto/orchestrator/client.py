@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import getpass
 from collections.abc import Callable, Mapping
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,19 +32,27 @@ _ASK_AGAIN_AFTER = 60.0
 """Seconds that one request waits at the hub for a run's end; then it is asked again."""
 
 
-def submit(what: Callable[..., Any] | str | Path, *, hub: str | None = None, **parameters: Any) -> RunHandle:
+def submit(
+    what: Callable[..., Any] | str | Path,
+    *,
+    hub: str | None = None,
+    terms: Mapping[str, Any] | None = None,
+    **parameters: Any,
+) -> RunHandle:
     """Put an experiment into a hub's queue.
 
     Args:
         what: a function marked with `@labretto.experiment`, or the path of an experiment file.
         hub: the hub's address or its lab's name; default: the one that runs.
+        terms: on which it waits, any of `priority`, `not_before` (a datetime, or "02:00"), `labels`, `again` (turns
+            after the first; None: until told), `held`.
         parameters: of the experiment.
 
     Raises:
         InvalidError: it can never run; lists all faults.
         NotFoundError, UnreachableError: there is no such hub, or none runs.
     """
-    return Hub(hub).submit(what, **parameters)
+    return Hub(hub).submit(what, terms=terms, **parameters)
 
 
 class Hub:
@@ -66,9 +75,24 @@ class Hub:
         """Let the connection go."""
         self._http.close()
 
-    def submit(self, what: Callable[..., Any] | str | Path, /, **parameters: Any) -> RunHandle:
+    def submit(
+        self, what: Callable[..., Any] | str | Path, /, *, terms: Mapping[str, Any] | None = None, **parameters: Any
+    ) -> RunHandle:
         """See `labretto.submit`."""
-        return RunHandle(self, self.ask("POST", "/api/runs", _submission(what, parameters))["id"])
+        body = _submission(what, parameters) | spoken(terms or {})
+        return RunHandle(self, self.ask("POST", "/api/runs", body)["id"])
+
+    def queue(self) -> list[dict[str, Any]]:
+        """The runs that wait, in their order; `reason` says why each does."""
+        return list(self.ask("GET", "/api/queue")["runs"])
+
+    def stop_queue(self) -> None:
+        """Let nothing begin any more, over restarts too; what runs goes on to its end."""
+        self.ask("POST", "/api/queue/stop")
+
+    def start_queue(self) -> None:
+        """Let runs begin again."""
+        self.ask("POST", "/api/queue/start")
 
     def run(self, identity: str) -> RunHandle:
         """A run that was submitted before."""
@@ -147,6 +171,38 @@ class RunHandle:
         """Answer the run's question."""
         self._hub.ask("POST", f"/api/runs/{self.id}/answer", {"choice": choice, "value": value, "why": why})
 
+    def hold(self, why: str | None = None) -> None:
+        """Keep a run that waits in the queue from beginning."""
+        self._hub.ask("POST", f"/api/runs/{self.id}/hold", {"why": why})
+
+    def release(self) -> None:
+        """Let it begin when its turn comes."""
+        self._hub.ask("POST", f"/api/runs/{self.id}/release")
+
+    def move(self, where: str, of: RunHandle | str | None = None) -> None:
+        """Put it elsewhere in the queue: "first", "last", or "before" or "after" another run."""
+        other = of.id if isinstance(of, RunHandle) else of
+        self._hub.ask("POST", f"/api/runs/{self.id}/move", {"where": where, "of": other})
+
+    def edit(self, **changes: Any) -> None:
+        """Change what waits: `name`, `parameters` (those that change), and the terms that `labretto.submit` takes.
+
+        Labels can be changed at any time, `again` until it is over.
+
+        Raises:
+            InvalidError: it cannot run so; lists all faults, and nothing was changed.
+            ConflictError: it has begun.
+        """
+        self._hub.ask("PATCH", f"/api/runs/{self.id}", spoken(changes))
+
+    def remove(self) -> None:
+        """Take it out of the queue before it begins."""
+        self._hub.ask("DELETE", f"/api/runs/{self.id}")
+
+    def again(self, **changes: Any) -> RunHandle:
+        """Submit the same once more, with what `edit` can change."""
+        return RunHandle(self._hub, self._hub.ask("POST", f"/api/runs/{self.id}/again", spoken(changes))["id"])
+
     def record(self) -> Record:
         """All that the run left, or has left so far."""
         from labretto.catalog.read import open_record
@@ -166,6 +222,37 @@ class RunHandle:
     def to_pandas(self) -> pd.DataFrame:
         """The saved rows as a table."""
         return self.record().to_pandas()
+
+
+def spoken(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Terms as the hub takes them: times with their zone."""
+    said = dict(terms)
+    if said.get("not_before") is not None:
+        said["not_before"] = moment(said["not_before"]).isoformat()
+    return said
+
+
+def moment(when: datetime | str, *, seen: datetime | None = None) -> datetime:
+    """A time as people say it: a datetime, ISO 8601, or "02:00" for the next time that the clock shows this.
+
+    Args:
+        when: without a zone: that of this machine.
+        seen: now.
+
+    Raises:
+        InvalidError: it is none.
+    """
+    now = seen or datetime.now().astimezone()
+    try:
+        if isinstance(when, str) and len(when) <= len("02:00:00"):
+            shown = datetime.combine(now.date(), time.fromisoformat(when)).astimezone(now.tzinfo)
+            return shown if shown > now else shown + timedelta(days=1)
+        given = datetime.fromisoformat(when) if isinstance(when, str) else when
+        return given if given.tzinfo else given.astimezone()
+    except (ValueError, AttributeError, OverflowError):
+        raise InvalidError(
+            f"{str(when)[:80]!r} is no time.", way_out="Write 02:00, or 2026-11-22T02:00, or with a zone."
+        ) from None
 
 
 def _submission(what: Callable[..., Any] | str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:

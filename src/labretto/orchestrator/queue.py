@@ -34,6 +34,7 @@ from labretto.orchestrator.records import OPEN, Records
 from labretto.orchestrator.runlog import RETRY_WRITING_AFTER, RunLog
 from labretto.orchestrator.seat import Seat, Seats
 from labretto.orchestrator.submission import LabInstruments as LabInstruments, Submission as Submission, prepared
+from labretto.orchestrator.switch import Switch
 from labretto.orchestrator.table import RunRow
 from labretto.orchestrator.worker import Walker
 
@@ -49,6 +50,7 @@ class Orchestrator:
         instruments: where runs act.
         changes: where viewers are told.
         limit: how many runs may act at once; None: as many as have nothing in common.
+        autostart: False: nothing begins before a person has started the queue.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Orchestrator:
         instruments: LabInstruments,
         changes: Changes,
         limit: int | None = None,
+        autostart: bool = True,
     ) -> None:
         self.journal = journal
         self.catalog = catalog
@@ -68,6 +71,7 @@ class Orchestrator:
         self._instruments = instruments
         self._records = Records(journal=journal, catalog=catalog, index=index, instruments=instruments, changes=changes)
         self._halt = Halt(journal, changes, self._look_again)
+        self.switch = Switch(journal, changes, autostart=autostart)
         self._seats = Seats(limit, self._named, self._seats_changed)
         self._awake = asyncio.Event()
         """Something has changed that may let a run begin."""
@@ -107,7 +111,7 @@ class Orchestrator:
     def check(self, submission: Submission) -> list[dict[str, Any]]:
         """All that stands against an experiment, each with `detail` and place; empty if it can run."""
         try:
-            prepared(submission, self._instruments)
+            self.prepared(submission)
         except InvalidError as error:
             return error.faults or [{"detail": error.detail, "way_out": error.way_out}]
         return []
@@ -120,12 +124,16 @@ class Orchestrator:
             StorageError: the disk does not take it; nothing was submitted.
         """
         # A Python source is executed to be checked, a large sweep is checked for long: not in this loop.
-        body = await asyncio.to_thread(prepared, submission, self._instruments)
+        body = await asyncio.to_thread(self.prepared, submission)
         run = new_id()
         await self.journal.append(run, 0, [("submitted", body)], flush=True)
         self.wake()
         self.changes.publish("run", self.summary(run))
         return self.journal.row(run)
+
+    def prepared(self, submission: Submission) -> dict[str, Any]:
+        """The body of its *submitted*; see `submission.prepared`."""
+        return prepared(submission, self._instruments)
 
     # What people may do -------------------------------------------------------------------------------------------
 
@@ -165,6 +173,16 @@ class Orchestrator:
         finally:
             self._taken.discard(run)
             self.wake()
+
+    def changed(self, run: str) -> dict[str, Any]:
+        """Tell what a person has changed of a run, and let begin what may begin now; its summary."""
+        self._waits_for.pop(run, None)
+        self._begin_who_may()
+        self.wake()  # another time may be due first
+        row = self.journal.row(run)
+        self._records.changed(row)
+        self.changes.publish("run", summary := self.summary(row))
+        return summary
 
     async def ended(self, run: str) -> RunRow:
         """The run, when it is over; event-driven."""
@@ -259,6 +277,9 @@ class Orchestrator:
             return RETRY_WRITING_AFTER
         if not queued:
             return None
+        if why := self.switch.why:
+            self._tell_that_nothing_begins(queued, why)
+            return None
         time, table = now(), self._seats.table
         rows = {row.id: row for row in queued}
         for run in next_runs(queued, frozenset(table.users), now=time, running=table.running, limit=table.limit):
@@ -266,6 +287,10 @@ class Orchestrator:
         self._tell_who_waits([*rows.values()])
         due = next_due([*rows.values()], time)
         return None if due is None else (due - now()).total_seconds()
+
+    def _tell_that_nothing_begins(self, rows: Sequence[RunRow], why: str) -> None:
+        for row in rows:
+            self._tell_if_new(row.id, row.reason if row.held else why, lambda row=row: self.summary(row))
 
     def _tell_who_waits(self, rows: Sequence[RunRow]) -> None:
         table, by_id = self._seats.table, {row.id: row for row in rows}
@@ -301,6 +326,8 @@ class Orchestrator:
         self._records.close_apart(run)
         self._taken.discard(run)
         self.wake()
+        if following := self.journal.row(run).followed_by:
+            self.changes.publish("run", self.summary(following))
 
     async def _walk_to_end(self, run: str, seat: Seat) -> None:
         state, record = await self._records.opened(run)

@@ -14,6 +14,7 @@ from typing import Any
 
 from labretto.catalog.events import EventLog
 from labretto.catalog.finish import finalise
+from labretto.catalog.history import fold
 from labretto.catalog.live import Changes
 from labretto.catalog.search import Index
 from labretto.catalog.store import Catalog, RecordWriter
@@ -23,6 +24,7 @@ from labretto.orchestrator.engine import OVER, RunState
 from labretto.orchestrator.journal import Journal
 from labretto.orchestrator.runlog import RETRY_WRITING_AFTER
 from labretto.orchestrator.submission import LabInstruments
+from labretto.orchestrator.table import RunRow
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,12 @@ class Records:
         """Let the run be found by the word that it has now."""
         self._index.say(run, word).add_done_callback(warn)
 
+    def changed(self, row: RunRow) -> None:
+        """Let a run be found by the labels that it has now; the record of one that is over says them too."""
+        self._index.label(row.id, row.labels).add_done_callback(warn)
+        if row.state in OVER:
+            self.close_apart(row.id)
+
     def close_apart(self, run: str) -> None:
         """Close the record of a run that is over, beside everything else."""
         task = asyncio.ensure_future(self._close(run))
@@ -87,7 +95,9 @@ class Records:
         """The record of a run whose state is `word`, with its manifest, followed up to the journal's last event."""
         first = events[0]
         begun = next((event["at"] for event in events if event["kind"] == "started"), None) or isoformat(now())
-        words = {name: first[name] for name in ("name", "who", "experiment", "parameters", "versions")}
+        told = fold(event for event in events if event["kind"] in ("submitted", "edited"))
+        words = {name: first[name] for name in ("who", "versions")}
+        words |= {name: getattr(told, name) for name in ("name", "experiment", "parameters", "labels", "edits")}
         times = {"submitted": first["at"], "started": begun, "state": word if word in OPEN else "running"}
         manifest = {"id": first["run"], **times, **words, "instruments": self._instruments.descriptions()}
         record = self._catalog.begin(first["run"], manifest)

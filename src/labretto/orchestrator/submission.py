@@ -19,6 +19,7 @@ from labretto.experiment.load import load, load_object
 from labretto.experiment.model import Experiment
 from labretto.experiment.soe import settle as settle_soe
 from labretto.orchestrator.python import check_parameters, load_function
+from labretto.orchestrator.terms import checked_terms, together
 from labretto.orchestrator.worker import Instruments
 
 
@@ -46,10 +47,30 @@ class Submission:
     who: str | None = None
     file: str | None = None
     """Where the text came from, for people."""
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """On what terms it waits; see `terms.checked_terms`."""
+    copy_of: str | None = None
+    """The run that is done again."""
 
 
 def prepared(submission: Submission, instruments: LabInstruments) -> dict[str, Any]:
-    """The body of the *submitted* event. It takes its time: a Python source is executed, a large sweep counted.
+    """The body of the *submitted* event: the experiment, and on what terms it waits. See `_experiment`.
+
+    Raises:
+        InvalidError: lists all faults of both.
+    """
+    return together(lambda: _experiment(submission, instruments), lambda: _terms(submission))
+
+
+def _terms(submission: Submission) -> dict[str, Any]:
+    terms = checked_terms(submission.terms)
+    if terms.get("held"):
+        terms["why_held"] = f"Held by {submission.who or 'a person'}."
+    return terms | ({"copy_of": submission.copy_of} if submission.copy_of else {})
+
+
+def _experiment(submission: Submission, instruments: LabInstruments) -> dict[str, Any]:
+    """What is to be done. It takes its time: a Python source is executed, a large sweep counted.
 
     Raises:
         InvalidError: it can never run; lists all faults.
