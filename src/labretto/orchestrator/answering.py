@@ -13,6 +13,7 @@ from typing import Any
 from labretto.errors import InvalidError, LateError
 from labretto.experiment.question import Question
 from labretto.experiment.values import differences
+from labretto.instrument import codec
 from labretto.instrument.reading import isoformat
 from labretto.orchestrator.engine import CHOICES, LATE, Step
 
@@ -36,19 +37,22 @@ def asked(path: str, question: Question, at: datetime) -> dict[str, Any]:
     if question.deadline is not None:
         words |= {"due": isoformat(at + timedelta(seconds=question.deadline)), "late": question.late}
         words |= {"default": question.default} if question.late == "default" else {}
-    names = ("description", "remind", "assignee", "priority")
-    return words | {name: getattr(question, name) for name in names if getattr(question, name)}
+    names = ("description", "show", "remind", "assignee", "priority", "release")
+    told = {name: getattr(question, name) for name in names if getattr(question, name)}
+    return {**words, **codec.settled(told)}
 
 
-def about(step: Step, reason: str, result: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The question about a step whose outcome no machine knows.
+def about(step: Step, reason: str, choices: Mapping[str, str], result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The question about a step whose outcome no machine knows, or that failed where its policy is to ask.
 
     Args:
+        choices: those offered, each with its meaning.
         result: JSON schema of what the action answers.
     """
     words: dict[str, Any] = {name: getattr(step, name) for name in ("path", "instrument", "action")}
-    words["kind"] = "interrupted"
-    words |= {"text": f"{reason} What happened?", "choices": list(CHOICES), "meanings": dict(CHOICES)}
+    words["kind"] = "interrupted" if choices is CHOICES else "failed"
+    asked = "What happened?" if choices is CHOICES else "What is to be done?"
+    words |= {"text": f"{reason} {asked}", "choices": list(choices), "meanings": dict(choices)}
     return words | {"schema": dict(result or {}), "priority": "high"}
 
 

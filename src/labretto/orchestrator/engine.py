@@ -120,6 +120,8 @@ class RunState:
     """What people answered to `ask` steps, by path."""
     late: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Questions that nobody answered in time and that end with that, by path: what is told of it."""
+    branched: bool = False
+    """Something was done while something was asked: branches of it go on when it is taken up again."""
     pausing: bool = False
     """A person asked it to stand still before its next step."""
     aborting: bool = False
@@ -146,6 +148,7 @@ class RunState:
         """Fold one event (flat form) into the state."""
         kind = event["kind"]
         self.number = event["number"]
+        self.branched = self.branched or (kind in _DOING and self.question is not None)
         if fold := _FOLDS.get(kind):
             fold(self, event)
         asks = self.question["reason"] if self.question else None
@@ -202,6 +205,7 @@ def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
 
 def _waiting(state: RunState, event: Mapping[str, Any]) -> None:
     question = event["question"]
+    state.branched = state.branched or any(step.state == "intended" for step in state.steps.values())
     state.questions[question["path"]] = {**question, "reason": event["reason"]}
 
 
@@ -255,6 +259,9 @@ def _finished(state: RunState, event: Mapping[str, Any]) -> None:
     state.error, state.ended = event["error"], event["at"]
     state.questions.clear()
 
+
+_DOING = frozenset({"intended", "ended", "saved", "sleeping", "slept", "waiting"})
+"""Kinds of events that a branch writes."""
 
 _FOLDS = {
     "submitted": _submitted,

@@ -94,6 +94,7 @@ class RunLog:
         state = self.state
         names = ("id", "name", "who", "submitted", "started", "ended", "question", "number", "error", "pausing")
         words = {name: getattr(state, name) for name in names}
+        words["questions"] = list(state.questions.values())
         words |= {"state": state.word, "reason": self.full or self.trouble() or state.reason}
         return words | {"steps_done": state.done, "steps_total": state.experiment.get("steps")}
 
@@ -130,6 +131,8 @@ class RunLog:
             self.changes.publish("step", {"run": self.state.id, **words, "at": event["at"], **_times(event)})
         elif event["kind"] == "saved":
             self.changes.publish("saved", {"run": self.state.id, "path": event["path"], "row": event["row"]})
+        elif event["kind"] in ("waiting", "settled", "aborting", "finished"):
+            self._journal.tasks.tell(self.state.id, event["at"])
         if state_after(event["kind"], event):
             self.tell_run()
             if event["kind"] not in ("started", "finished"):  # its record is opened and closed with these words

@@ -2,7 +2,7 @@
 
 A run's question makes its row in the transaction that writes the question into the journal, and the answer closes it in
 the transaction that writes the answer, so that neither can be without the other (`follow`). A task that somebody just
-put down (`Tasks.create`) is a row of the same table without a run. What closing one means to a run is in `people`.
+put down (`Tasks.create`) is a row of the same table without a question. What closing one means to a run: see `people`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks (
     id INTEGER PRIMARY KEY AUTOINCREMENT, title TEXT NOT NULL, description TEXT NOT NULL, status TEXT NOT NULL,
     priority INTEGER NOT NULL, due_date TEXT, due TEXT, assignee TEXT, created TEXT NOT NULL, updated TEXT NOT NULL,
-    kind TEXT NOT NULL, run TEXT, path TEXT, question BLOB, remind_at TEXT, remind_every REAL,
+    kind TEXT NOT NULL, run TEXT, path TEXT, question BLOB, late_at TEXT, remind_at TEXT, remind_every REAL,
     choice TEXT, answer BLOB, closed TEXT, closed_by TEXT, why TEXT, key TEXT UNIQUE
 );
 CREATE INDEX IF NOT EXISTS tasks_by_status ON tasks (status, due);
-CREATE INDEX IF NOT EXISTS tasks_of_run ON tasks (run, status);
+CREATE INDEX IF NOT EXISTS tasks_of_run ON tasks (run, updated);
 """
 
 _OPEN_SQL = "status IN ('pending', 'in_progress')"
@@ -44,6 +44,7 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._listeners: list[Callable[[Sequence[Task]], None]] = []
 
     def find(self, identity: int) -> Task:
         """One task.
@@ -64,21 +65,40 @@ class Tasks:
         rows = self._database.read(sql, [*values, wanted.limit, wanted.offset])
         return [_task(row) for row in rows], int(count["n"])
 
-    def of_run(self, run: str, path: str | None = None) -> list[Task]:
-        """What a run has asked, the oldest first; of one step only, if `path` names it."""
-        rows = self._database.read("SELECT * FROM tasks WHERE run = ? ORDER BY id", (run,))
-        return [_task(row) for row in rows if path is None or row["path"] == path]
+    def of_run(self, run: str, *, updated: str | None = None) -> list[Task]:
+        """What is to be done about a run, the oldest first; only what changed at a moment, if that is given."""
+        where, values = ("", []) if updated is None else (" AND updated = ?", [updated])
+        rows = self._database.read(f"SELECT * FROM tasks WHERE run = ?{where} ORDER BY id", [run, *values])
+        return [_task(row) for row in rows]
+
+    def listen(self, on_change: Callable[[Sequence[Task]], None]) -> None:
+        """Have somebody told of tasks that were put down, changed or closed; of those removed with their last state."""
+        self._listeners.append(on_change)
+
+    def tell(self, run: str, at: str) -> None:
+        """An event of this moment has been appended to `run`: what it did to tasks is told."""
+        if self._listeners and (changed := self.of_run(run, updated=at)):
+            self._tell(changed)
+
+    def _tell(self, changed: Sequence[Task]) -> None:
+        for on_change in self._listeners:
+            on_change(changed)
 
     def next_moment(self) -> str | None:
-        """When the next deadline of a question passes or the next reminder is due."""
-        moments = "MIN(remind_at) AS reminder, MIN(CASE WHEN question IS NOT NULL THEN due END) AS due"
-        (row,) = self._database.read(f"SELECT {moments} FROM tasks WHERE {_OPEN_SQL}")
-        return min((each for each in (row["reminder"], row["due"]) if each is not None), default=None)
+        """When the next task will be late, or the next reminder is due."""
+        sql = f"SELECT MIN(remind_at) AS reminder, MIN(late_at) AS late FROM tasks WHERE {_OPEN_SQL}"
+        (row,) = self._database.read(sql)
+        return min((each for each in (row["reminder"], row["late"]) if each is not None), default=None)
 
     def late(self, at: datetime) -> Sequence[Task]:
-        """Questions of runs whose deadline has passed."""
-        sql = f"SELECT * FROM tasks WHERE {_OPEN_SQL} AND question IS NOT NULL AND due <= ? ORDER BY due"
+        """Open tasks that are late, and of which that was not noted yet (`note_late`)."""
+        sql = f"SELECT * FROM tasks WHERE {_OPEN_SQL} AND late_at <= ? ORDER BY late_at"
         return [_task(row) for row in self._database.read(sql, (isoformat(at),))]
+
+    async def note_late(self, identity: int, again: datetime | None = None) -> None:
+        """What follows from its being late has been done; or, at `again`, is to be tried again."""
+        told = {"late_at": None if again is None else isoformat(again)}
+        await self._written(lambda connection: _update(connection, told, "id = ?", identity))
 
     async def create(
         self,
@@ -116,7 +136,7 @@ class Tasks:
             found = connection.execute("SELECT * FROM tasks WHERE key = ?", (key,)).fetchone() if key else None
             return _task(found or _inserted(connection, row))
 
-        return await self._written(insert)
+        return self._told(await self._written(insert))
 
     async def change(self, identity: int, changes: Mapping[str, Any], *, who: str | None, why: str | None) -> Task:
         """Change a task that no run waits for.
@@ -134,16 +154,18 @@ class Tasks:
                 raise _no_task(identity)
             return _task(connection.execute("SELECT * FROM tasks WHERE id = ?", (identity,)).fetchone())
 
-        return await self._written(update)
+        return self._told(await self._written(update))
 
-    async def remove(self, identity: int) -> None:
-        """Take a task off the list; what a run's journal says of it stays there."""
+    async def remove(self, identity: int) -> Task:
+        """Take a task off the list; what a run's journal says of it stays there. Answers its last state."""
 
-        def delete(connection: sqlite3.Connection) -> None:
-            if not connection.execute("DELETE FROM tasks WHERE id = ?", (identity,)).rowcount:
+        def delete(connection: sqlite3.Connection) -> Task:
+            found = connection.execute("DELETE FROM tasks WHERE id = ? RETURNING *", (identity,)).fetchone()
+            if found is None:
                 raise _no_task(identity)
+            return _task(found)
 
-        await self._written(delete)
+        return await self._written(delete)
 
     async def take_reminders(self, at: datetime) -> Sequence[Task]:
         """Tasks of which somebody is to be reminded now; each is answered once for each reminder, restarts or not."""
@@ -156,6 +178,10 @@ class Tasks:
             return [_task(row) for row in found]
 
         return await self._written(take)
+
+    def _told(self, task: Task) -> Task:
+        self._tell([task])
+        return task
 
     async def _written(self, run: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.wrap_future(self._database.transact(run, flush=True))
@@ -231,9 +257,12 @@ def _columns(words: Mapping[str, Any], at: str, who: str | None) -> dict[str, An
         columns["priority"] = PRIORITIES.index(words["priority"])
     if "due_date" in words:
         told = words["due_date"]
-        columns |= {"due_date": told, "due": None if told is None else moment(told, end=True)}
+        due = None if told is None else moment(told, end=True)
+        columns |= {"due_date": told, "due": due, "late_at": due}
     if "reminder" in words:
         columns["remind_at"] = None if words["reminder"] is None else moment(words["reminder"], end=False)
+    if "answer" in words:
+        columns["answer"] = codec.encode(words["answer"])
     if "status" in words:
         is_open = words["status"] in OPEN
         columns |= {"closed": None if is_open else at, "closed_by": None if is_open else who}

@@ -18,7 +18,6 @@ from labretto.errors import (
     BusyError,
     ConflictError,
     ExperimentChangedError,
-    InvalidError,
     LabError,
     LeaseError,
     NotFoundError,
@@ -29,14 +28,14 @@ from labretto.errors import (
 )
 from labretto.experiment.policy import PLAIN, Policy
 from labretto.experiment.question import Question
-from labretto.experiment.values import differences
 from labretto.experiment.walk import AbortedError
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Effect, Invocation, new_id
 from labretto.instrument.reading import isoformat, now
 from labretto.network.client import Instrument
 from labretto.orchestrator import engine
-from labretto.orchestrator.engine import CHOICES, READ, WRITE, Ask, RunState, Step
+from labretto.orchestrator.asking import Asking
+from labretto.orchestrator.engine import READ, WRITE, Ask, RunState, Step
 from labretto.orchestrator.holding import Holding
 from labretto.orchestrator.journal import Entry
 from labretto.orchestrator.measuring import Measuring
@@ -86,6 +85,7 @@ class Walker:
         self._instruments = instruments
         self._holding = holding
         self._standing = Standing(log, seat=seat, holding=holding, instruments=instruments, halted=halted)
+        self._asking = Asking(log, self._standing, seat)
         self._measuring = Measuring(log)
 
     @property
@@ -163,28 +163,19 @@ class Walker:
         """Steps that were sent and have not ended."""
         return self._standing.in_flight()
 
-    async def answer(self, choice: str, value: Any, *, who: str | None, why: str | None) -> None:
-        """A person's answer to the run's question.
-
-        Raises:
-            ConflictError: it asks nothing.
-            RefusedError: the choice is not one of those offered.
-        """
-        async with self._log.appending:  # of two people who answer at once, the second is told that nothing is asked
-            question = self.state.question
-            if question is None:
-                raise ConflictError(f"Run {self.state.id} asks nothing; it is {self.state.word}.")
-            if choice not in question["choices"]:
-                raise InvalidError(
-                    f"{choice[:80]!r} is not offered.", way_out=f"Choose one of {', '.join(question['choices'])}."
-                )
-            if choice == "answer" and (schema := question.get("schema")) is not None:
-                _refuse_unfit(value, schema)
-            body = {"path": question["path"], "choice": choice, "value": value, "who": who, "why": why}
-            if choice == "abort" and self.state.aborting:
-                body["at_once"] = True
-            await self._log.write(("settled", body), flush=True)
-        self.look_again()
+    async def answer(
+        self,
+        choice: str | None,
+        value: Any,
+        *,
+        who: str | None,
+        why: str | None,
+        path: str | None = None,
+        task: Mapping[str, Any] | None = None,
+        by_clock: bool = False,
+    ) -> None:
+        """An answer to one of its questions; see `Asking.answer`."""
+        await self._asking.answer(choice, value, who=who, why=why, path=path, task=task, by_clock=by_clock)
 
     async def description(self, instrument: str) -> Description:
         """What an instrument offers; waits until it answers. `NotFoundError` if the lab has none of that name."""
@@ -251,11 +242,7 @@ class Walker:
 
     async def ask(self, path: str, question: Question) -> Any:
         """Ask a person; the run waits for the answer, which is asked for once only."""
-        while path not in self.state.answers:
-            await self._standing.may_go_on()
-            asked = _asked(path, question)
-            await self._wait_for_person(question.text, asked, keep=self._kept(asked))
-        return self.state.answers[path]
+        return await self._asking.ask(path, question)
 
     async def sleep(self, path: str, seconds: float) -> None:
         """Return so many seconds after it was first asked for, however often the run was cut off meanwhile."""
@@ -276,24 +263,8 @@ class Walker:
             yield
 
     async def ready(self) -> None:
-        """Return when a run that is taken up again waits neither for an answer nor for a resume.
-
-        What it keeps for itself while it asks is kept from here on.
-        """
-        if self._waits and not self.state.pausing and self.state.questions and self.seat.ask():
-            self.seat.rest(frozenset[str]().union(*map(self._kept, self.state.questions.values())))
-        await self._standing.until(lambda: not self._waits, keep=self.seat.has)
-
-    @property
-    def _waits(self) -> bool:
-        return (self.state.question is not None or self.state.pausing) and not self.state.aborting
-
-    def _kept(self, question: Mapping[str, Any]) -> frozenset[str]:
-        """What nobody else may use while this is asked: after an interruption nothing, since who is asked may act."""
-        release = question.get("release", False)
-        if question["kind"] != "ask" or release is True:
-            return frozenset()
-        return self.seat.needs - frozenset(release or ())
+        """Return when a run that is taken up again waits neither for an answer nor for a resume."""
+        await self._asking.ready()
 
     async def take_seat(self) -> None:
         """Return when this run may act. It need not wait for that if a person ends it."""
@@ -322,14 +293,6 @@ class Walker:
         """Note its end."""
         await self._log.append(("finished", {"state": state, "error": error}), flush=True)
 
-    async def _wait_for_person(self, reason: str, question: Mapping[str, Any], keep: frozenset[str]) -> None:
-        path = question["path"]
-        async with self._standing.standing(keep):  # first: who is asked may want to act before the answer
-            async with self._log.appending:
-                if path not in self.state.questions and not self._standing.leaving:
-                    await self._log.write(("waiting", {"reason": reason, "question": question}), flush=True)
-            await self._standing.until(lambda: path not in self.state.questions, keep)
-
     # One step -----------------------------------------------------------------------------------------------------
 
     async def _step(self, ask: Ask) -> Any:
@@ -348,8 +311,7 @@ class Walker:
                 case engine.Inquire(step):
                     await self._inquire(step, ask, fresh)
                 case engine.Wait(step, reason, choices):
-                    await self._standing.may_go_on()
-                    await self._wait_for_person(reason, _question(step, reason, choices), frozenset())
+                    await self._asking.about(step, reason, choices, ask.schema)
                 case engine.Enter(step, state):
                     await self._enter(step, state)
 
@@ -515,32 +477,6 @@ def _intent(ask: Ask, attempt: int) -> Entry:
 
 def _interruption(step: Step, reason: str) -> Entry:
     return "interrupted", {"path": step.path, "invocation": step.invocation, "reason": reason}
-
-
-def _question(step: Step, reason: str, choices: Mapping[str, str]) -> dict[str, Any]:
-    kind = "interrupted" if choices is CHOICES else "failed"
-    words = {"path": step.path, "instrument": step.instrument, "action": step.action, "kind": kind}
-    asked = "What happened?" if kind == "interrupted" else "What is to be done?"
-    return {**words, "text": f"{reason} {asked}", "choices": list(choices), "meanings": dict(choices)}
-
-
-def _refuse_unfit(value: Any, schema: Mapping[str, Any]) -> None:
-    """An answer that is not what its form asks for."""
-    found = differences(value, schema, "answer")
-    if found:
-        raise InvalidError("The answer does not fit.", faults=[{"detail": f"{sentence}."} for sentence in found])
-
-
-def _asked(path: str, question: Question) -> dict[str, Any]:
-    """The question of an `ask` step, as it is journalled and shown."""
-    words: dict[str, Any] = {"path": path, "text": question.text, "kind": "ask"}
-    words["choices"] = [*(question.choices or ["answer"]), "abort"]
-    if question.schema is not None and not question.choices:
-        words["schema"] = question.schema
-    if question.release:
-        words["release"] = question.release if isinstance(question.release, bool) else list(question.release)
-    names = ("description", "deadline", "remind", "assignee")
-    return words | {name: getattr(question, name) for name in names if getattr(question, name)}
 
 
 def _failed(step: Step, ask: Ask, error: LabError) -> Invocation:
