@@ -29,8 +29,7 @@ def experiments_of(root: Node, faults: Faults) -> dict[str, SubExperiment]:
         if is_name(name, "an experiment", where, path, faults) and name in (OTHERWISE, CLEAN_UP):
             faults.add(f"`{name}` cannot name an experiment", where, path, "choose another name")
         content = _content(each, files, path, faults)
-        if content is not None:
-            found[name] = _part(name, content, path, faults)
+        found[name] = _part(name, content, path, faults) if content is not None else SubExperiment(name, {}, ())
     for part in found.values():
         refuse_unknown_calls([*part.steps, *part.clean_up], found, faults)
     _refuse_circles(found, faults)
