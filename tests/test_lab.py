@@ -252,3 +252,13 @@ def test_limits_stand_in_the_file_or_in_one_beside_it(tmp_path: Path) -> None:
     assert beside.instruments["oven"].limits == tmp_path / "limits.yaml"
     assert beside.instruments["oven"].overrun == 5
     assert within.instruments["oven"].limits == {"x": {"maximum": 8}}
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [("", None), ("[compat]\nhelao = true", 1), ("[compat]\nhelao = true\n[orchestrator]\nruns = 3", 3)],
+)
+def test_as_many_runs_act_at_once_as_the_lab_says_and_one_where_the_old_contract_is_offered(
+    tmp_path: Path, text: str, runs: int | None
+) -> None:
+    assert load_lab(written(tmp_path, text)).runs_at_once == runs

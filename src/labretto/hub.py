@@ -101,7 +101,12 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         await asyncio.gather(instruments.meet(), loading)
         catalog = Catalog(lab.folder / "records")
         orchestrator = Orchestrator(
-            journal=journal, catalog=catalog, index=index, instruments=instruments, changes=changes
+            journal=journal,
+            catalog=catalog,
+            index=index,
+            instruments=instruments,
+            changes=changes,
+            limit=lab.runs_at_once,
         )
         await stack.enter_async_context(orchestrator)
         people = await stack.enter_async_context(People(orchestrator))

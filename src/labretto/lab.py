@@ -168,6 +168,13 @@ class Access(_Frozen):
     """Names under which others ask the hub, as behind a proxy; with any, everybody needs a token, here too."""
 
 
+class Orchestration(_Frozen):
+    """The `[orchestrator]` table: how runs are done."""
+
+    runs: Annotated[int, Field(ge=1)] | None = None
+    """How many may act at once; None: as many as have no instrument in common."""
+
+
 class Mail(_Frozen):
     """The `[notify.mail]` table: the server that takes letters, and who gets them."""
 
@@ -210,8 +217,14 @@ class Lab(_Frozen):
     compat: Compat = Compat()
     access: Access = Access()
     notify: Notify = Notify()
+    orchestrator: Orchestration = Orchestration()
     file: Path | None = None
     """The lab.toml it was read from."""
+
+    @property
+    def runs_at_once(self) -> int | None:
+        """How many runs may act at once; None: any number. Where the old contract is offered, one."""
+        return self.orchestrator.runs or (1 if self.compat.helao else None)
 
     @property
     def folder(self) -> Path:
