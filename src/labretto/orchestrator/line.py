@@ -132,7 +132,7 @@ class Line:
             await self._journal.append(run, row.last, [(kind, body)], flush=True)
         else:
             await self._orchestrator.walker(run).note(kind, body)
-        return self._orchestrator.changed(run)
+        return await self._orchestrator.changed(run)
 
 
 def _check_same(row: RunRow, expected: int | None) -> None:

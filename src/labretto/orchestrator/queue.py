@@ -174,14 +174,14 @@ class Orchestrator:
             self._taken.discard(run)
             self.wake()
 
-    def changed(self, run: str) -> dict[str, Any]:
+    async def changed(self, run: str) -> dict[str, Any]:
         """Tell what a person has changed of a run, and let begin what may begin now; its summary."""
         self._waits_for.pop(run, None)
         self._begin_who_may()
         self.wake()  # another time may be due first
         row = self.journal.row(run)
-        self._records.changed(row)
         self.changes.publish("run", summary := self.summary(row))
+        await self._records.changed(row)
         return summary
 
     async def ended(self, run: str) -> RunRow:

@@ -68,11 +68,13 @@ class Records:
         """Let the run be found by the word that it has now."""
         self._index.say(run, word).add_done_callback(warn)
 
-    def changed(self, row: RunRow) -> None:
+    async def changed(self, row: RunRow) -> None:
         """Let a run be found by the labels that it has now; the record of one that is over says them too."""
-        self._index.label(row.id, row.labels).add_done_callback(warn)
         if row.state in OVER:
             self.close_apart(row.id)
+        labelled = self._index.label(row.id, row.labels)
+        labelled.add_done_callback(warn)
+        await asyncio.wait([asyncio.wrap_future(labelled)])
 
     def close_apart(self, run: str) -> None:
         """Close the record of a run that is over, beside everything else."""
