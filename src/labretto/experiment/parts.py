@@ -28,26 +28,23 @@ def experiments_of(root: Node, faults: Faults) -> dict[str, SubExperiment]:
         path, where = f"experiments.{name}", below.keys[name] if below is not None else root.where
         if is_name(name, "an experiment", where, path, faults) and name in (OTHERWISE, CLEAN_UP):
             faults.add(f"`{name}` cannot name an experiment", where, path, "choose another name")
-        content = _content(each, files, path, faults)
-        found[name] = _part(name, content, path, faults) if content is not None else SubExperiment(name, {}, ())
+        content = files.get(each.value) if isinstance(each.value, str) else each
+        if content is None:
+            way_out = "submit the file with `labretto run` or `labretto.submit`, which put in the files that it names"
+            faults.add(f"the file {quoted(str(each.value))} is not part of this text", each.where, path, way_out)
+        found[name] = SubExperiment(name, {}, ()) if content is None else read_part(name, content, path, faults)
     for part in found.values():
         refuse_unknown_calls([*part.steps, *part.clean_up], found, faults)
     _refuse_circles(found, faults)
     return found
 
 
-def _content(node: Node, files: Mapping[str, Node], path: str, faults: Faults) -> Node | None:
-    """The experiment itself, or what the file of this name holds."""
-    if isinstance(node.value, str):
-        if node.value in files:
-            return _content(files[node.value], {}, path, faults)
-        way_out = "submit the file with `labretto run` or `labretto.submit`, which put in the files that it names"
-        faults.add(f"the file {quoted(node.value)} is not part of this text", node.where, path, way_out)
-        return None
-    if not isinstance(node.value, dict):
-        faults.add(f"an experiment is a mapping with `steps`; here is {kind(node)}", node.where, path)
-        return None
-    return node
+def read_part(name: str, node: Node, path: str, faults: Faults) -> SubExperiment:
+    """An experiment that others call; an empty one if it is none, which is noted."""
+    if isinstance(node.value, dict):
+        return _part(name, node, path, faults)
+    faults.add(f"an experiment is a mapping with `steps`; here is {kind(node)}", node.where, path)
+    return SubExperiment(name, {}, ())
 
 
 def _part(name: str, node: Node, path: str, faults: Faults) -> SubExperiment:

@@ -258,9 +258,11 @@ def moment(when: datetime | str, *, seen: datetime | None = None) -> datetime:
 def _submission(what: Callable[..., Any] | str | Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
     if callable(what):
         return {"experiment": source_of(what), "function": what.__name__, "parameters": dict(parameters)}
+    from labretto.experiment.inline import inline
+
     file = Path(what)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = inline(file.read_text(encoding="utf-8"), file.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidError(f"The experiment {file} cannot be read: {error}.") from error
     return {"experiment": text, "parameters": dict(parameters), "file": str(file)}
