@@ -287,3 +287,13 @@ def test_a_hub_takes_its_hosts_along_also_in_the_middle_of_an_action(
     assert not (folder / "hub.json").exists()
     assert read_host(folder / "hosts" / "lamp") is None
     assert "Traceback" not in command_line.errors()
+
+
+def test_hub_and_hosts_log_json_lines_with_fields(lab: Path, command_line: Any) -> None:
+    with command_line.hub(lab, "--port", "0", "--log", "json", "-v") as hub:
+        lines = httpx2.get(f"{hub}/api/instruments/lamp/log").json()["lines"]
+        assert [json.loads(line)["instrument"] for line in lines] == ["lamp"] * len(lines)
+        assert lines
+
+    said = [json.loads(line) for line in command_line.errors().splitlines()]
+    assert {"lamp", "bulb"} <= {line.get("instrument") for line in said}

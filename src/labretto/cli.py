@@ -9,6 +9,7 @@ Exit status: 0 done · 1 failed (something may have moved) · 2 wrong usage · 3
 
 from __future__ import annotations
 
+import enum
 import logging
 import os
 import sys
@@ -31,6 +32,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+class LogForm(enum.StrEnum):
+    """How a log is written."""
+
+    text = "text"
+    json = "json"
+
+
+Log = Annotated[LogForm | None, typer.Option(help="Lines of the log: for people, or JSON, with fields, for programs.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 HubOption = Annotated[str | None, typer.Option("--hub", help="The hub's address or its lab's name, if several run.")]
 LabName = Annotated[
@@ -95,12 +105,13 @@ def up(
     ] = None,
     port: Port = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+    log: Log = None,
 ) -> None:
     """The hub of a lab: its instruments as supervised processes, the queue, the records and the page."""
     from labretto import hub
     from labretto.lab import load_lab
 
-    _log(verbose)
+    _log(verbose, log)
     hub.serve(load_lab(lab), host=host, port=port, ready=_tell_address)
 
 
@@ -118,11 +129,12 @@ def serve(
     path: Annotated[Path | None, typer.Option(help="Folder in which the driver's module stands.")] = None,
     helao: Annotated[bool, typer.Option("--helao", help="Also offer the HELAO tutorial's routes (GET acts).")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
+    log: Log = None,
 ) -> None:
     """Serve one driver over HTTP and ZMQ, until Ctrl-C."""
     from labretto.terminal import pairs, serve_alone
 
-    _log(verbose)
+    _log(verbose, log)
     shown = name or driver.rpartition(":")[2].rpartition(".")[2].lower()
     raise typer.Exit(serve_alone(driver, shown, port, pairs(setting or []), path, helao=helao, host=host))
 
@@ -219,6 +231,48 @@ def doctor(
     raise typer.Exit(0 if diagnose(lab, as_json=as_json) else 3)
 
 
+@app.command()
+def reload(
+    name: Annotated[str, typer.Argument(help="An instrument whose driver's file has changed.")],
+    hub: HubOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start an instrument's host anew with its driver as it is written now; refused while an action runs.
+
+    The driver is imported and described first: one that is broken leaves the host as it is.
+    """
+    from labretto import terminal_hosts
+
+    terminal_hosts.reload(name, hub, as_json=as_json)
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="An instrument whose host a hub has started.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", help="So many, the newest last.", min=1, max=10_000)] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written, until Ctrl-C.")] = False,
+    hub: HubOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """What an instrument's host and driver have written; works whether or not the hub runs."""
+    from labretto import terminal_hosts
+
+    terminal_hosts.show_log(name, lines, hub, follow=follow, as_json=as_json)
+
+
+@app.command()
+def alarms(
+    seen: Annotated[str | None, typer.Option("--seen", help="Id of an alarm that you have seen.")] = None,
+    note: Annotated[str, typer.Option(help="What you want to say about it.")] = "",
+    hub: HubOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """What is beyond a limit of the lab, or was and nobody has seen it."""
+    from labretto import terminal_hosts
+
+    terminal_hosts.show_alarms(hub, seen, note, as_json=as_json)
+
+
 tokens = typer.Typer(help="Who may ask a lab from elsewhere: make, list and revoke their tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="token")
 
@@ -276,9 +330,10 @@ def version() -> None:
     print(installed("labretto"))
 
 
-def _log(verbose: bool) -> None:
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+def _log(verbose: bool, form: LogForm | None) -> None:
+    from labretto.network.log_lines import configure
+
+    configure(logging.INFO if verbose else logging.WARNING, form.value if form else None)
 
 
 def _tell_address(hub: Any) -> None:

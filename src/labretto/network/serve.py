@@ -37,6 +37,7 @@ from labretto.network.directory import HostFile, remove_file, write_file
 from labretto.network.liveness import held, hold, released
 from labretto.network.load import load_driver, maker, source_of
 from labretto.network.log import keep_bounded
+from labretto.network.log_lines import configure
 from labretto.network.wires import LOOPBACK, answering, reserved
 
 logger = logging.getLogger(__name__)
@@ -317,7 +318,7 @@ def main() -> int:
     order = Order.from_json(sys.stdin.read())
     faulthandler.enable()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(logging.INFO, fields={"instrument": order.instrument.name})
     if order.log:
         keep_bounded(order.log)
 
