@@ -209,12 +209,12 @@ class Mortal(SqliteJournal):
         self.written = written
         self.dead = asyncio.Event()
 
-    async def append(self, run: str, expected: int, entries: Any, *, flush: bool = False) -> list[Event]:
+    async def append(self, run: str, expected: int, entries: Any, **more: Any) -> list[Event]:
         last = expected + len(entries)
         if self.dies_after is None or last < self.dies_after:
-            return await super().append(run, expected, entries, flush=flush)
+            return await super().append(run, expected, entries, **more)
         if self.written and not self.dead.is_set():
-            await super().append(run, expected, entries, flush=flush)
+            await super().append(run, expected, entries, **more)
         self.dead.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -272,6 +272,7 @@ class Lab:
         self.folder = folder
         self._on_disk = ledgers
         self.world = World()
+        self.others: dict[str, World] = {}
         self.instruments = Instruments()
         self.host: Host | None = None
         self._serving: AbstractAsyncContextManager[str] | None = None
@@ -282,8 +283,17 @@ class Lab:
         await self.start_host()
         self.instruments.clients["rig"] = await open_instrument("memory:rig")
 
+    async def also(self, name: str) -> World:
+        """Another instrument of the same kind, with a world of its own."""
+        world = self.others[name] = World()
+        host = await self._hosts.enter_async_context(Host(lambda: Rig(world), describe(Rig, name=name), Ledger(None)))
+        await self._hosts.enter_async_context(memory.serve(host))
+        self.instruments.clients[name] = await open_instrument(f"memory:{name}")
+        return world
+
     async def close(self) -> None:
-        self.world.go.set()
+        for world in (self.world, *self.others.values()):
+            world.go.set()
         for client in self.instruments.clients.values():
             await client.close()
         await self.unplug()
@@ -316,12 +326,15 @@ class Lab:
             source.backup(copy)
 
     @contextlib.asynccontextmanager
-    async def hub(self, dies_after: int | None = None, *, written: bool = True) -> AsyncIterator[Hub]:
+    async def hub(
+        self, dies_after: int | None = None, *, written: bool = True, limit: int | None = None
+    ) -> AsyncIterator[Hub]:
         """A hub on this lab's files; leaving the block is its death at that moment."""
         journal = Mortal(self.folder / "journal.db", dies_after, written=written)
         with contextlib.closing(journal), Index(self.folder / "catalog.db") as index:
-            parts = {"journal": journal, "catalog": Catalog(self.folder / "records"), "index": index}
-            async with Orchestrator(**parts, instruments=self.instruments, changes=Changes()) as orchestrator:
+            parts: dict[str, Any] = {"journal": journal, "catalog": Catalog(self.folder / "records"), "index": index}
+            parts |= {"instruments": self.instruments, "changes": Changes(), "limit": limit}
+            async with Orchestrator(**parts) as orchestrator:
                 yield Hub(orchestrator, journal)
 
 
@@ -371,7 +384,13 @@ def steps(*lines: str) -> str:
     return "name: test\nsteps:\n" + "".join(f"  - {line}\n" for line in lines)
 
 
-def do(action: str, name: str = "", **parameters: Any) -> str:
+def do(action: str, name: str = "", on: str = "rig", **parameters: Any) -> str:
     """One action as flow YAML."""
     inner = ", ".join(f"{key}: {value}" for key, value in parameters.items())
-    return f"{{do: rig.{action}, with: {{{inner}}}{f', name: {name}' if name else ''}}}"
+    return f"{{do: {on}.{action}, with: {{{inner}}}{f', name: {name}' if name else ''}}}"
+
+
+def python(body: str, head: str = "") -> str:
+    """A Python experiment `test(run, n)` with this body."""
+    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
+    return f"import asyncio, threading, sys, time\n{head}\nasync def test(run, n: int = 2):\n{lines}\n"

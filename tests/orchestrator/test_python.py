@@ -10,14 +10,7 @@ import pytest
 from labretto.errors import InvalidError
 from labretto.orchestrator.journal import SqliteJournal
 
-from .conftest import Hub, Lab, World, tasks_left
-
-HEAD = "import asyncio, threading, sys, time\n"
-
-
-def python(body: str, head: str = "") -> str:
-    lines = "\n".join(f"    {line}" for line in body.strip().splitlines())
-    return f"{HEAD}{head}\nasync def test(run, n: int = 2):\n{lines}\n"
+from .conftest import Hub, Lab, World, python, tasks_left
 
 
 class _Gate:
