@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
+import { AlarmNotice } from "/static/alarms.js";
 import { HaltButton, HaltNotice } from "/static/halt.js";
 import { InstrumentCards, InstrumentPage } from "/static/instruments.js";
 import { isOver, lab, runs, trouble } from "/static/lab.js";
@@ -45,6 +46,7 @@ function Page() {
     <a class="skip" href="#main" onClick=${skip}>To the content</a>
     <${Head} view=${view} />
     <${HaltNotice} />
+    <${AlarmNotice} />
     <${Connection} />
     ${view === "instruments" ? html`<${InstrumentPage} key=${name} name=${name} />` : view === "runs" ? html`<${RunPage} key=${name} id=${name} />` : view === "records" ? html`<${RecordsPage} run=${query.get("run")} />` : html`<${Overview} />`}`;
 }

@@ -4,6 +4,7 @@ import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { address, post, Problem, put } from "/static/api.js";
 import { Action, Failure } from "/static/actions.js";
+import { HostPanel } from "/static/hosts.js";
 import { connection } from "/static/live.js";
 import { Field, faultsAtFields, initialText, limits, meaning } from "/static/forms.js";
 import { instruments, lab, now, readings, runningOn, runs, statusOf, trouble } from "/static/lab.js";
@@ -46,11 +47,12 @@ export function Status({ instrument }) {
 /** What it does and since when, or why it cannot be reached. */
 function Doing({ instrument }) {
   if (instrument.state !== "ready") return html`<${Down} instrument=${instrument} />`;
-  return runningOn(instrument).map((invocation) => {
+  const outdated = instrument.reason && html`<p key="reason" class="reason quiet">${instrument.reason}</p>`;
+  return [outdated, ...runningOn(instrument).map((invocation) => {
     const seconds = Math.max(0, secondsBetween(invocation.started ?? invocation.accepted, null, now.value));
     return html`<p key=${invocation.id} class="doing"><strong>${invocation.action}</strong>${" "}
       ${parametersInLine(invocation.parameters)}<span class="quiet"> for ${duration(Math.round(seconds) || 0.1)}</span> <${By} actor=${invocation.actor} /></p>`;
-  });
+  })];
 }
 
 const DOWN = new Set(["stopped", "crash loop", "unreachable"]);
@@ -124,6 +126,7 @@ export function InstrumentPage({ name }) {
         ${Object.keys(actions).length === 0 && html`<p class="quiet">It has none.</p>`}
       </section>
     </div>
+    <${HostPanel} key=${name} instrument=${instrument} />
   </main>`;
 }
 

@@ -13,6 +13,8 @@ export const lab = signal({});
 export const instruments = signal({});
 /** instrument → attribute → reading. */
 export const readings = signal({});
+/** instrument → its alarms that are not over, or that nobody has seen. */
+export const alarms = signal({});
 /** run id → summary of the run. */
 export const runs = signal({});
 /** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, lateRows, loaded, problem}. */
@@ -47,10 +49,11 @@ const MOST_WATCHED = 6;
 export async function fetchAll() {
   waiting = [];
   try {
-    const [about, halt, list, recent, open] = await Promise.all([
+    const [about, halt, list, beyond, recent, open] = await Promise.all([
       get(address("lab")),
       get(address("halt")),
       get(address("instruments")),
+      get(address("alarms")),
       get(`${address("runs")}?limit=${MOST_RECENT}`),
       get(`${address("runs")}?limit=${MOST_OPEN}&state=running&state=waiting&state=paused&state=queued`),
     ]);
@@ -58,6 +61,7 @@ export async function fetchAll() {
       lab.value = about ?? {};
       trouble.value = null;
       instruments.value = Object.fromEntries(list.map((each) => [each.name, { running: [], ...each }]));
+      alarms.value = byInstrument(beyond);
       runs.value = Object.fromEntries([...recent, ...open].map((run) => [run.id, run]));
       noteHalt(halt);
     });
@@ -71,6 +75,12 @@ export async function fetchAll() {
     waiting = null;
     apply(late);
   }
+}
+
+function byInstrument(list) {
+  const grouped = {};
+  for (const each of list) (grouped[each.instrument] ??= []).push(each);
+  return grouped;
 }
 
 /** Begin to look at a run: its steps, rows and curves are asked for, and kept true from now on. */
@@ -149,7 +159,8 @@ const TOPICS = {
   step: noteStep,
   saved: noteRow,
   instrument: noteInstrument,
-  readings: (body) => (readings.value = { ...readings.value, [body.instrument]: body.readings }),
+  readings: (body) => (readings.value = { ...readings.value, [body.instrument]: { ...readings.value[body.instrument], ...body.readings } }),
+  alarms: (body) => (alarms.value = { ...alarms.value, [body.instrument]: body.alarms }),
   invocation: noteInvocation,
   halt: noteHalt,
   record: () => recordsChanged.value++,
