@@ -1,8 +1,9 @@
-"""SIGKILL at random moments, again and again, while the demo's experiment runs: nothing is lost, nothing is repeated.
+"""SIGKILL at random moments, again and again, in a lab that does everything at once: nothing is lost, nothing repeated.
 
-The hub, or one of the hosts, is killed while a scan of the sample library runs; a hub is started again at once. What
-must hold at the end is looked up where it cannot be embellished: in the bench's `physical.log` (what matter did), in
-the hosts' ledgers, in the journal and in the record.
+Four kinds of run are in the queue all the time: a scan from a file, a file with parallel branches, the same in Python,
+and questions to people; the two in the middle want the same instruments. The hub, a host, or both at once are killed
+while they run; a hub is started again at once. What must hold at the end is looked up where it cannot be embellished:
+in the bench's `physical.log` (what matter did), in the hosts' ledgers, in the journal and in the record.
 
     LABRETTO_KILLS=500 .venv/bin/pytest tests/system/test_kill.py -s         500 kills instead of 30
     LABRETTO_SEED=4711 .venv/bin/pytest tests/system/test_kill.py -s         the moments of an earlier run again
@@ -21,6 +22,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from websockets.sync.client import connect
 
 from labretto.catalog.read import Record, open_record
 from labretto.instrument import codec
+from labretto.instrument.simulated.library import SAMPLES as WHERE
 from labretto.network.liveness import held, holder
 
 KILLS = int(os.environ.get("LABRETTO_KILLS", "30"))
@@ -39,8 +42,8 @@ SEED = int(os.environ.get("LABRETTO_SEED", "0")) or random.SystemRandom().randra
 DEADLINE = 40.0
 """Seconds without any progress after which the lab is taken to stand still."""
 
-HOSTS = ("stage", "potentiostat", "pump")
-TARGETS = ("hub", "hub", *HOSTS)
+HOSTS = ("stage", "potentiostat", "pump", "gantry", "dispenser")
+TARGETS = ("hub", "hub", "both", *HOSTS)
 
 LAB = """
 name = "killed"
@@ -53,6 +56,12 @@ settings = { time_scale = 100.0 }
 [instruments.pump]
 driver = "labretto.instrument.simulated.pump:Pump"
 settings = { rate = 0.1, capacity = 1000.0 }
+[instruments.gantry]
+driver = "labretto.instrument.simulated.stage:SampleStage"
+settings = { name = "gantry", velocity = 150.0, acceleration = 2000.0 }
+[instruments.dispenser]
+driver = "labretto.instrument.simulated.pump:Pump"
+settings = { name = "dispenser", rate = 0.1, capacity = 1000.0 }
 """
 
 # The demo's scan, with a step that must never be done twice. Every act has a vertex or a volume of its own, so that
@@ -83,8 +92,87 @@ steps:
           potential: "${voltammogram.potential}"
           current: "${voltammogram.current}"
 """
+# Three branches at the same time; every act and every row can be told from every other one.
+BRANCHES = """
+name: branches under fire
+parameters:
+  samples: {type: array}
+  volumes: {type: array}
+steps:
+  - parallel:
+      pour:
+        - sweep: {volume: "${volumes}"}
+          steps:
+            - do: dispenser.dispense
+              with: {volume: "${volume}"}
+            - save: {branch: pour, volume: "${volume}"}
+      travel:
+        - sweep: {sample: "${samples}"}
+          steps:
+            - do: gantry.move_to
+              with: {sample: "${sample}"}
+            - read: gantry.x
+              name: x
+            - save: {branch: travel, sample: "${sample}", x: "${x}"}
+      person:
+        - ask: Say your number.
+          name: said
+          fields: {number: integer}
+        - save: {branch: person, number: "${said.number}"}
+"""
+
+IN_PYTHON = """
+import asyncio
+import labretto
+
+@labretto.experiment
+async def branches(run: labretto.Run, samples: list[str], volumes: list[float]) -> None:
+    dispenser, gantry = await run.lease("dispenser", "gantry")
+
+    async def pour():
+        for volume in volumes:
+            await dispenser.dispense(volume=volume)
+            run.save(branch="pour", volume=volume)
+
+    async def travel():
+        for sample in samples:
+            await gantry.move_to(sample=sample)
+            run.save(branch="travel", sample=sample, x=await gantry.x.get())
+
+    async def person():
+        run.save(branch="person", number=await run.ask("Say your number."))
+
+    await asyncio.gather(pour(), travel(), person())
+"""
+
+PEOPLE = """
+name: people under fire
+steps:
+  - repeat: 3
+    steps:
+      - ask: Say your number.
+        name: said
+        fields: {number: integer}
+      - save: {branch: person, number: "${said.number}"}
+"""
 SAMPLES = [row + column for row in "ABCD" for column in "1234"]
+ROUTE = ["A1", "C2", "B4", "D3"]
+POURS = 4
 POINTS = 1401
+KINDS = ("scan", "branches", "python", "people")
+TIDINGS = ("", "run", "instrument", "task")
+"""Topics after which a person may have something to do."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run that was submitted, and what it must leave."""
+
+    run: str
+    kind: str
+    number: int
+    """What Ada says when she is asked; no other run has it."""
+    volumes: tuple[float, ...] = ()
 
 
 class Lab:
@@ -99,7 +187,7 @@ class Lab:
         self._file.write_text(LAB)
         self._port = port
         self.folder: Path = command_line.home / "killed"
-        self.runs: list[str] = []
+        self.orders: list[Order] = []
         self.kills: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self._start()
@@ -144,11 +232,11 @@ class Lab:
             time.sleep(self._chance.uniform(0, 0.3))
         else:
             time.sleep(self._chance.uniform(0, 1.0))
-        if target in HOSTS and (pid := holder(self.folder / "hosts" / target / "lock")):
+        host = self._chance.choice(HOSTS) if target == "both" else target
+        if host in HOSTS and (pid := holder(self.folder / "hosts" / host / "lock")):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        else:
-            target = "hub"
+        if target in ("hub", "both"):
             self._hub.kill()
             self._hub.wait()
             self._start()
@@ -160,16 +248,16 @@ class Lab:
         """Return when a step of `target` begins or ends; submit, answer and restart meanwhile as a person would."""
         self._until_it_answers()
         for topic, body in self._changes():
-            if topic == "step" and target in ("hub", body["instrument"]):
+            if topic == "step" and target in ("hub", "both", body["instrument"]):
                 return
-            if topic in ("", "run", "instrument") and self.tend():
-                self.submit()
+            if topic in TIDINGS:
+                self.tend(more=True)
 
     def until_over(self) -> None:
         """Return when the last run is over."""
         self._until_it_answers()
         for topic, _ in self._changes():
-            if topic in ("", "run", "instrument") and self.tend():
+            if topic in TIDINGS and self.tend(more=False):
                 return
 
     def _changes(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -187,50 +275,81 @@ class Lab:
                     yield change["topic"], change["body"]
 
     def _situation(self) -> str:
-        run = self._run() if self.runs else {}
-        words = {word: run.get(word) for word in ("state", "reason", "question", "number", "error")}
+        words = ("name", "state", "reason", "error")
+        runs = [{word: run.get(word) for word in words} for run in map(self._run, self._latest().values())]
         instruments = {one["name"]: (one["state"], one["reason"]) for one in self._http.get("/api/instruments").json()}
-        return f"{words}, {instruments}\n{self._line.errors()[-4000:]}"
+        return f"{runs}, {instruments}\n{self._line.errors()[-4000:]}"
 
-    def tend(self) -> bool:
-        """Do what a person would do now; true if a run has just been submitted or is over."""
+    def _latest(self) -> dict[str, Order]:
+        """The last run of each kind."""
+        return {order.kind: order for order in self.orders}
+
+    def tend(self, *, more: bool) -> bool:
+        """Do what a person would do now; true if every run is over."""
         self._bring_back()
-        if not self.runs or self._run()["state"] == "succeeded":
-            return True
-        run = self._run()
-        assert run["state"] in ("queued", "running", "waiting"), run
-        if run["question"]:
-            self._answer(run)
-        return False
+        self._answer_all()
+        open_ = False
+        for kind in KINDS:
+            order = self._latest().get(kind)
+            state = self._run(order)["state"] if order else "succeeded"
+            assert state in ("queued", "running", "waiting", "succeeded"), self._situation()
+            if state != "succeeded":
+                open_ = True
+            elif more:
+                self.submit(kind)
+        return not open_
 
-    def submit(self) -> None:
-        """A scan whose every act can be told from every other one."""
-        first = len(self.runs) * len(SAMPLES)
-        numbers = range(first, first + len(SAMPLES))
-        parameters = {
-            "samples": SAMPLES,
-            "vertices": [round(0.5995 + number * 1e-8, 9) for number in numbers],
-            "volumes": [round(0.02 + number * 1e-6, 7) for number in numbers],
+    def submit(self, kind: str) -> None:
+        """A run whose every act can be told from every other one."""
+        number = len(self.orders)
+        volumes = tuple(round(0.02 + (100 * number + step) * 1e-6, 7) for step in range(len(SAMPLES)))
+        vertices = [round(0.5995 + (100 * number + step) * 1e-8, 9) for step in range(len(SAMPLES))]
+        poured = list(volumes[:POURS])
+        bodies: dict[str, dict[str, Any]] = {
+            "scan": {
+                "experiment": SCAN,
+                "parameters": {"samples": SAMPLES, "vertices": vertices, "volumes": list(volumes)},
+            },
+            "branches": {"experiment": BRANCHES, "parameters": {"samples": ROUTE, "volumes": poured}},
+            "python": {
+                "experiment": IN_PYTHON,
+                "function": "branches",
+                "parameters": {"samples": ROUTE, "volumes": poured},
+            },
+            "people": {"experiment": PEOPLE},
         }
-        answer = self._http.post("/api/runs", json={"experiment": SCAN, "parameters": parameters})
+        answer = self._http.post("/api/runs", json=bodies[kind])
         assert answer.status_code == 201, answer.text
-        self.runs.append(answer.json()["id"])
+        self.orders.append(Order(answer.json()["id"], kind, number, volumes))
 
-    def _run(self) -> dict[str, Any]:
-        answer = self._http.get(f"/api/runs/{self.runs[-1]}")
+    def _run(self, order: Order) -> dict[str, Any]:
+        answer = self._http.get(f"/api/runs/{order.run}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def _answer(self, run: Mapping[str, Any]) -> None:
+    def _answer_all(self) -> None:
+        """Ada looks at the list of what is to be done, and does it."""
+        orders = {order.run: order for order in self.orders}
+        tasks = self._http.get("/tasks", params={"status": "pending", "limit": 1000}).json()
+        for task in tasks:
+            order = orders[task["run"]]
+            words = self._looked(task) if task["kind"] == "interrupted" else self._said(order)
+            answer = self._http.post(f"/tasks/{task['id']}/answer", json=words)
+            assert answer.status_code in (200, 409), answer.text  # 409: it was answered before the hub was killed
+            self.answers[words.get("choice", "said")] += answer.status_code == 200
+
+    @staticmethod
+    def _said(order: Order) -> dict[str, Any]:
+        return {"value": order.number if order.kind == "python" else {"number": order.number}}
+
+    def _looked(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """Look at the pump: if it has begun, it has happened, for it goes on by itself."""
-        (step,) = [step for step in run["steps"] if step["path"] == run["question"]["path"]]
-        volume = step["parameters"]["volume"]
+        intended = by_path(self.events(task["run"]), "intended")[task["path"]]
+        volume = intended[-1]["parameters"]["volume"]
         begun = [act for act in physical(self.folder) if act["parameters"].get("volume") == volume]
-        choice = "happened" if begun else "repeat"
-        body = {"choice": choice, "value": volume, "why": "looked at the pump", "who": "Ada"}
-        answer = self._http.post(f"/api/runs/{run['id']}/answer", json=body)
-        assert answer.status_code in (200, 409), answer.text
-        self.answers[choice] += answer.status_code == 200
+        if begun:
+            return {"choice": "happened", "value": volume, "why": "looked at the pump"}
+        return {"choice": "repeat", "why": "looked at the pump"}
 
     def _bring_back(self) -> None:
         """What died too often stays down until somebody asks for it."""
@@ -269,22 +388,27 @@ def lab(command_line: Any, free_port: int) -> Iterator[Lab]:
     lab.close()
 
 
-@pytest.mark.timeout(120 + 10 * KILLS)
+@pytest.mark.timeout(180 + 10 * KILLS)
 def test_thirty_kills_lose_no_result_and_repeat_no_completed_action(lab: Lab, command_line: Any) -> None:
     while lab.kills.total() < KILLS:
         lab.strike()
     lab.until_over()
-    told = [(lab.events(run), lab.record(run)) for run in lab.runs]
-    print(f"{lab.kills}, {lab.answers}, {len(lab.runs)} runs")  # noqa: T201 - what -s shows
+    told = [(order, lab.events(order.run), lab.record(order.run)) for order in lab.orders]
+    kinds = Counter(order.kind for order in lab.orders)
+    print(f"{lab.kills}, {lab.answers}, {kinds}")  # noqa: T201 - what -s shows
 
     assert lab.end() == 0
 
     assert nothing_is_left(lab.folder, command_line) == []
     memory = {host: remembered(lab.folder, host) for host in HOSTS}
-    for events, record in told:
-        check_record(record, memory["potentiostat"])
+    for order, events, record in told:
         check_journal(events, memory)
-    check_matter([event for events, _ in told for event in events], physical(lab.folder))
+        assert record.state == "succeeded"
+        if order.kind == "scan":
+            check_scan(record, memory["potentiostat"])
+        else:
+            check_rows(record, order)
+    check_matter([event for _, events, _ in told for event in events], physical(lab.folder))
 
 
 def nothing_is_left(folder: Path, command_line: Any) -> list[str]:
@@ -294,10 +418,24 @@ def nothing_is_left(folder: Path, command_line: Any) -> list[str]:
     return [*command_line.alive().values(), *held_locks, *addresses]
 
 
-def check_record(record: Record, ledger: Mapping[str, tuple[str, Any]]) -> None:
+def check_rows(record: Record, order: Order) -> None:
+    """Every branch has the rows that are its own, each once: no result went to another branch or another run."""
+    rows = list(record.rows)
+    person = [row["number"] for row in rows if row["branch"] == "person"]
+    assert person == [order.number] * (3 if order.kind == "people" else 1)
+    if order.kind == "people":
+        assert len(rows) == 3
+        return
+    poured = [row["volume"] for row in rows if row["branch"] == "pour"]
+    assert poured == list(order.volumes[:POURS])
+    travelled = [(row["sample"], row["x"]["$value"]) for row in rows if row["branch"] == "travel"]
+    assert travelled == [(sample, pytest.approx(WHERE[sample].x)) for sample in ROUTE]
+    assert len(rows) == 1 + len(poured) + len(travelled)
+
+
+def check_scan(record: Record, ledger: Mapping[str, tuple[str, Any]]) -> None:
     """Every sample has its row and its complete curve, which is the one that the instrument remembers."""
     data = record.to_xarray()
-    assert record.state == "succeeded"
     assert list(data["sample"].values) == SAMPLES
     units = {name: data[name].attrs["units"] for name in ("potential", "current", "x", "left")}
     assert units == {"potential": "V", "current": "A", "x": "mm", "left": "mL"}
@@ -317,10 +455,8 @@ def check_journal(events: Sequence[Mapping[str, Any]], memory: Mapping[str, Mapp
     ended, interrupted = by_path(events, "ended"), by_path(events, "interrupted")
     settled = by_path(events, "settled")
     assert {path: len(all_) for path, all_ in ended.items()} == dict.fromkeys(attempts, 1)
-    assert len(attempts) == 4 * len(SAMPLES)
-    assert {path: len(all_) for path, all_ in by_path(events, "saved").items()} == {
-        f"sweep[{number}]/save": 1 for number in range(len(SAMPLES))
-    }
+    saved = by_path(events, "saved")
+    assert {path: len(all_) for path, all_ in saved.items()} == dict.fromkeys(saved, 1)
     for path, intents in attempts.items():
         if intents[0]["action"].startswith("attribute:"):
             assert len(intents) == 1
