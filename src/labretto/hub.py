@@ -40,8 +40,10 @@ from labretto.orchestrator.journal import SqliteJournal
 from labretto.orchestrator.notifying import Notifier, channels_of
 from labretto.orchestrator.people import People
 from labretto.orchestrator.queue import Orchestrator
+from labretto.orchestrator.queue_api import queue_routes
 from labretto.orchestrator.supervised import SupervisedInstruments
 from labretto.orchestrator.tasks_api import task_routes
+from labretto.orchestrator.tracing import tracing
 from labretto.web.app import build
 from labretto.web.metrics import Metrics, metrics_routes
 from labretto.web.streams import Streams, stream_routes
@@ -94,6 +96,8 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         if channels:  # before the instruments: one that does not come up is told
             notifier = Notifier(channels, lab.notify.on, journal, changes)
             await stack.enter_async_context(notifier.telling())
+        if lab.telemetry:
+            await stack.enter_async_context(tracing(lab.telemetry, lab.name, journal, changes))
         supervisor = Supervisor(lab)
         instruments = SupervisedInstruments(lab, supervisor, changes)
         await stack.enter_async_context(supervisor)
@@ -107,11 +111,13 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             instruments=instruments,
             changes=changes,
             limit=lab.runs_at_once,
+            autostart=lab.orchestrator.autostart,
         )
         await stack.enter_async_context(orchestrator)
         people = await stack.enter_async_context(People(orchestrator))
         routers = [
             run_routes(orchestrator),
+            queue_routes(orchestrator),
             record_routes(orchestrator),
             task_routes(people),
             instrument_routes(instruments, orchestrator),

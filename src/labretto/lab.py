@@ -173,6 +173,8 @@ class Orchestration(_Frozen):
 
     runs: Annotated[int, Field(ge=1)] | None = None
     """How many may act at once; None: as many as have no instrument in common."""
+    autostart: bool = True
+    """False: after each start of the hub nothing begins before a person has started the queue."""
 
 
 class Mail(_Frozen):
@@ -217,6 +219,8 @@ class Lab(_Frozen):
     compat: Compat = Compat()
     access: Access = Access()
     notify: Notify = Notify()
+    telemetry: _WebUrl | None = None
+    """Address of an OpenTelemetry collector (OTLP over HTTP) that gets a trace of each run."""
     orchestrator: Orchestration = Orchestration()
     file: Path | None = None
     """The lab.toml it was read from."""
