@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import APIRouter
 
 from labretto.errors import NotFoundError
 from labretto.orchestrator.api import record_routes, run_routes
@@ -18,9 +19,10 @@ from .test_worker import interrupted
 ONE = steps(do("move", x=1), "{save: {y: 1}}")
 
 
-def client_of(hub: Hub, lab: Lab) -> httpx2.AsyncClient:
+def client_of(hub: Hub, lab: Lab, *more: APIRouter) -> httpx2.AsyncClient:
     orchestrator = hub.orchestrator
     routers = [
+        *more,
         run_routes(orchestrator),
         record_routes(orchestrator),
         instrument_routes(lab.instruments, orchestrator),  # type: ignore[arg-type] - as much of it as is asked here

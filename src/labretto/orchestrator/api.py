@@ -21,6 +21,7 @@ from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
 from labretto.errors import NotFoundError
 from labretto.instrument import codec
+from labretto.orchestrator.asked import asked_for
 from labretto.orchestrator.bodies import FirstTerms
 from labretto.orchestrator.engine import OVER, RunWord
 from labretto.orchestrator.looking import MOST_STEPS, USUAL_STEPS, show_run
@@ -76,7 +77,9 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
 
     @router.post("/check")
     async def check(body: SubmissionBody) -> Response:
-        return answer({"faults": await asyncio.to_thread(orchestrator.check, body.submission(None))})
+        wanted = body.submission(None)
+        faults, asked = await asyncio.to_thread(lambda: (orchestrator.check(wanted), asked_for(wanted)))
+        return answer({"faults": faults, "parameters": asked})
 
     @router.get("")
     async def list_runs(

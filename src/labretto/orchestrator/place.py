@@ -35,9 +35,9 @@ def place(connection: sqlite3.Connection, run: str, where: str, of: str | None) 
     queued = connection.execute(sql).fetchall()
     own = next((row["priority"] for row in queued if row["id"] == run), 0)
     others = [row for row in queued if row["id"] != run]
+    index = _index(others, where, of)
     if not others:
         return {}
-    index = _index(others, where, of)
     priority = _priority(others, index, own, where)
     before, behind = ([row for row in half if row["priority"] == priority] for half in (others[:index], others[index:]))
     return {"priority": priority, "position": _between(connection, before, behind)}

@@ -79,7 +79,7 @@ def _experiment(submission: Submission, instruments: LabInstruments) -> dict[str
     known: dict[str, Any] = {"parameters": dict(submission.parameters), "who": submission.who, "versions": _versions()}
     if submission.function is not None:
         return known | _prepared_python(submission)
-    experiment = _loaded(submission)
+    experiment = loaded(submission)
     for name in experiment.instruments:
         if name not in instruments.descriptions() and (why := instruments.why_unknown(name)):
             raise UnreachableError(f"{why}; nothing was submitted.", way_out="Mend it, then submit again.")
@@ -101,16 +101,26 @@ def _experiment(submission: Submission, instruments: LabInstruments) -> dict[str
 
 def _prepared_python(submission: Submission) -> dict[str, Any]:
     source, function = str(submission.experiment), str(submission.function)
-    digest = hashlib.sha256(source.encode(errors="backslashreplace")).hexdigest()
+    digest = digest_of(source)
     check_parameters(load_function(source, function, digest), submission.parameters)
     described = {"format": "python", "source": source, "hash": digest, "function": function}
     return {"name": submission.name or function, "experiment": described | {"file": submission.file}}
 
 
-def _loaded(submission: Submission) -> Experiment:
+def loaded(submission: Submission) -> Experiment:
+    """The experiment of a file.
+
+    Raises:
+        InvalidError: `faults` lists all that is wrong with it.
+    """
     if isinstance(submission.experiment, str):
         return load(submission.experiment, file=submission.file)
     return load_object(submission.experiment, file=submission.file)
+
+
+def digest_of(source: str) -> str:
+    """The hash of a Python source, by which a resumed run knows it again."""
+    return hashlib.sha256(source.encode(errors="backslashreplace")).hexdigest()
 
 
 def _versions() -> dict[str, str]:
