@@ -22,12 +22,12 @@ _CURVE = "curve="
 
 
 def token_for(address: str, given: str | None = None) -> str | None:
-    """The token to show at `address`; None where there is none to show.
+    """The token to show at `address`; None where there is none to show. What is given as empty shows none.
 
     Raises:
         InvalidError: it cannot stand in a header.
     """
-    token = given or os.environ.get("LABRETTO_TOKEN") or _owners(address)
+    token = given if given is not None else os.environ.get("LABRETTO_TOKEN") or _owners(address)
     if token and not re.fullmatch(r"[\x21-\x7e]{1,200}", token):
         raise InvalidError("The token has letters that no token has.", way_out="Is LABRETTO_TOKEN what was told?")
     return token

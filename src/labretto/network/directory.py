@@ -17,6 +17,9 @@ from labretto.errors import ConflictError, NotFoundError, StorageError
 from labretto.lab import ALONE, did_you_mean, home
 from labretto.network.liveness import held
 
+REGISTERED = "registered.json"
+"""Of a lab's folder: the instruments that have registered themselves (`labretto.network.registry`)."""
+
 
 @dataclass(frozen=True)
 class HostFile:
@@ -178,6 +181,8 @@ def _instruments() -> Iterator[tuple[str, str]]:
                 yield f"{lab.name}/{host.name}", host.address
         if hub := read_hub(lab):
             yield from ((f"{lab.name}/{name}", address) for name, address in hub.instruments.items())
+            registered = (_read(lab / REGISTERED) or {}).get("instruments", [])
+            yield from ((f"{lab.name}/{each['name']}", each["url"]) for each in registered if each.get("accepted_by"))
 
 
 def _folders(parent: Path) -> list[Path]:

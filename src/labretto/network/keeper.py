@@ -42,6 +42,9 @@ LOOK_EVERY = 5.0
 """Seconds between two looks at a host elsewhere, and the longest that an answer may take."""
 
 
+_MEND: dict[State, str] = {"unreachable": "", "proposed": "Accept it on the page, or remove it."}
+
+
 class Keeper:
     """Keeps one instrument up; subclasses know how."""
 
@@ -96,6 +99,11 @@ class Keeper:
                 return client
         raise AssertionError("back_off never ends")
 
+    async def remove(self) -> None:
+        """End it, and say that the lab has it no more."""
+        await self.close()
+        self._be("removed", "somebody has removed it")
+
     async def close(self) -> None:
         """End it."""
         if self._task:
@@ -146,7 +154,7 @@ class Keeper:
         status = self.status
         return UnreachableError(
             f"{status.name} is {status.state}: {status.reason}",
-            way_out="Mend it, then start it again." if status.state != "unreachable" else "",
+            way_out=_MEND.get(status.state, "Mend it, then start it again."),
             instrument=status.name,
         )
 
@@ -309,11 +317,29 @@ class HostKeeper(Keeper):
         return True
 
 
-class LinkKeeper(Keeper):
-    """Keeps the connection to a host that somebody else runs; on another machine there is no lock to wait for."""
+class ProposedKeeper(Keeper):
+    """Keeps nothing: what has registered itself is not asked anything before somebody has accepted it."""
 
-    def __init__(self, entry: LabInstrument, tell: Listener) -> None:
+    def begin(self) -> None:
+        """Say that it waits for a person."""
+        self._be("proposed", f"it has registered itself as {self.entry.url}; somebody has to accept it")
+
+    async def restart(self) -> None:
+        """Refused: that is not what it waits for."""
+        raise self._down()
+
+
+class LinkKeeper(Keeper):
+    """Keeps the connection to a host that somebody else runs; on another machine there is no lock to wait for.
+
+    Args:
+        entry, tell: as of every keeper.
+        no_token: show none where none is named: it is not lab.toml that says where to.
+    """
+
+    def __init__(self, entry: LabInstrument, tell: Listener, *, no_token: bool = False) -> None:
         super().__init__(entry, tell)
+        self._no_token = no_token
         self._asked = asyncio.Event()
 
     async def restart(self) -> None:
@@ -332,7 +358,7 @@ class LinkKeeper(Keeper):
 
     def _token(self) -> str | None:
         """Read anew each time: a token that has ended is replaced without a restart."""
-        return read_secret(self.entry.token_file) if self.entry.token_file else None
+        return read_secret(self.entry.token_file) if self.entry.token_file else "" if self._no_token else None
 
     async def _opened(self, address: str) -> Instrument:
         for pause in back_off(FIRST_PAUSE, LONGEST_PAUSE):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-State = Literal["starting", "ready", "restarting", "crash loop", "stopped", "unreachable"]
+State = Literal["starting", "ready", "restarting", "crash loop", "stopped", "unreachable", "proposed", "removed"]
 """restarting: waits `seconds` before the next start. crash loop, stopped: down until asked. unreachable: a host
-elsewhere that does not answer; asked again and again."""
+elsewhere that does not answer; asked again and again. proposed: it has registered itself, and a person has to accept
+it. removed: it is no instrument of the lab any more."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before a dead host is started again: doubling with each death in a row."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from labretto.errors import ConflictError, NotFoundError
 from labretto.lab import NAME, Lab, LabInstrument, did_you_mean
 from labretto.network.client import Instrument
-from labretto.network.keeper import HostKeeper, Keeper, LinkKeeper
+from labretto.network.keeper import HostKeeper, Keeper, LinkKeeper, ProposedKeeper
 from labretto.network.life import adopt
 from labretto.network.liveness import holder
 from labretto.network.log import last_lines
+from labretto.network.registry import Entry, Registrant, Registry, as_lab_instrument
 from labretto.network.serve import GRACE, Order
 from labretto.network.status import Listener, Status
 
@@ -39,6 +40,8 @@ class Supervisor:
         self.lab = lab
         self._listeners: list[Listener] = []
         self._keepers = {name: _keeper(lab, entry, self._tell, grace) for name, entry in lab.instruments.items()}
+        self._registry = Registry(lab.folder, lab.instruments)
+        self._keepers |= {name: self._registered_keeper(entry) for name, entry in self._registry.entries().items()}
 
     async def __aenter__(self) -> Supervisor:
         if holder(self.lab.hub_lock) != os.getpid():
@@ -87,6 +90,42 @@ class Supervisor:
         keeper = self._keeper(name)
         await keeper.restart()
         await keeper.settled()
+
+    def registered(self) -> dict[str, Entry]:
+        """Instruments that lab.toml does not have: name → what is known of their registering."""
+        return self._registry.entries()
+
+    async def register(self, name: str, url: str, who: Registrant, own: Collection[int] = ()) -> tuple[Entry, bool]:
+        """Take an instrument that tells where it is; see `Registry.register`. Kept up at once if it is accepted."""
+        entry, changed = self._registry.register(name, url, who, own)
+        if changed:
+            await self._keep(entry)
+        return entry, changed
+
+    async def accept(self, name: str, by: str) -> Entry:
+        """Trust an instrument that has registered itself; see `Registry.accept`."""
+        entry = self._registry.accept(name, by)
+        if isinstance(self._keepers[name], ProposedKeeper):
+            await self._keep(entry)
+        return entry
+
+    async def remove(self, name: str) -> None:
+        """Forget an instrument that has registered itself; see `Registry.remove`."""
+        self._registry.remove(name)
+        await self._keepers.pop(name).remove()
+
+    async def _keep(self, entry: Entry) -> None:
+        former = self._keepers.get(entry.name)
+        keeper = self._keepers[entry.name] = self._registered_keeper(entry)
+        if former:
+            await former.close()
+        keeper.begin()
+
+    def _registered_keeper(self, entry: Entry) -> Keeper:
+        described = as_lab_instrument(entry)
+        if entry.accepted_by is None:
+            return ProposedKeeper(described, self._tell)
+        return LinkKeeper(described, self._tell, no_token=True)
 
     async def reload(self, name: str) -> list[str]:
         """Start the host of `name` anew with its driver as it is written now; answers what is different.

@@ -1,4 +1,5 @@
-"""What people ask of the hosts behind a lab's instruments, over the hub's HTTP: logs, a changed driver, alarms.
+"""What is asked of the hosts behind a lab's instruments, over the hub's HTTP: logs, a changed driver, alarms; and what
+hosts themselves ask: to be among the instruments.
 
 What instruments do is asked in `labretto.orchestrator.instruments`.
 """
@@ -7,8 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from labretto.access.rule import Actor as Showing, allow
+from labretto.network.http_door import ACTOR
+from labretto.network.registry import Registrant
 from labretto.orchestrator.api import Actor, answer
 from labretto.orchestrator.holding import person
 from labretto.orchestrator.supervised import SupervisedInstruments
@@ -38,4 +43,40 @@ def host_routes(instruments: SupervisedInstruments) -> APIRouter:
         status: dict[str, Any] = next(one for one in instruments.status() if one["name"] == name)
         return answer({**status, "different": different})
 
+    @router.post("/instruments")
+    async def register(body: Registration, request: Request) -> Response:
+        who = _registrant(request)
+        own = {port for port in (request.url.port, (request.scope.get("server") or (None, None))[1]) if port}
+        entry, changed = await instruments.register(body.name, body.url, who, own)
+        return answer(entry, 202 if not entry["accepted"] else 201 if changed else 200)
+
+    @router.get("/registered")
+    async def registered() -> Response:
+        return answer([*instruments.registered().values()])
+
+    @router.post("/instruments/{name}/accept")
+    async def accept(name: str, actor: Actor = None) -> Response:
+        return answer(await instruments.accept(name, person(actor)))
+
+    @router.delete("/instruments/{name}", status_code=204)
+    async def remove(name: str) -> Response:
+        await instruments.remove(name)
+        return Response(status_code=204)
+
     return router
+
+
+class Registration(BaseModel):
+    """What an instrument says of itself."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "pump", "url": "http://192.0.2.7"}]}
+    )
+    name: str = Field(max_length=64)
+    url: str = Field(max_length=200)
+
+
+def _registrant(request: Request) -> Registrant:
+    where = request.client.host if request.client else ""
+    shown: Showing = request.scope.get(ACTOR) or Showing()
+    return Registrant(shown.name, shown.token, where, trusted=bool(allow(shown, "configure", "instruments")))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from labretto.catalog.live import Changes
 from labretto.errors import LabError, NotFoundError
 from labretto.lab import Lab
 from labretto.network.client import Instrument
+from labretto.network.registry import Registrant
 from labretto.network.supervise import Status, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,25 @@ class SupervisedInstruments:
     def log(self, name: str, most: int) -> list[str]:
         """The last lines that its host wrote; see `Supervisor.log`."""
         return self._supervisor.log(name, most)
+
+    def registered(self) -> dict[str, dict[str, Any]]:
+        """What has registered itself, with who and when; see `Supervisor.register`."""
+        return {name: entry.as_dict() for name, entry in self._supervisor.registered().items()}
+
+    async def register(self, name: str, url: str, who: Registrant, own: Collection[int]) -> tuple[dict[str, Any], bool]:
+        """Take an instrument that tells where it is; see `Supervisor.register`."""
+        entry, changed = await self._supervisor.register(name, url, who, own)
+        return entry.as_dict(), changed
+
+    async def accept(self, name: str, by: str) -> dict[str, Any]:
+        """Trust one; see `Supervisor.accept`."""
+        return (await self._supervisor.accept(name, by)).as_dict()
+
+    async def remove(self, name: str) -> None:
+        """Forget one; see `Supervisor.remove`."""
+        await self._supervisor.remove(name)
+        for known in (self._descriptions, self._watched, self._alarms, self._pushed):
+            known.pop(name, None)
 
     def alarms(self) -> list[dict[str, Any]]:
         """Of all instruments, as they were told last: those that are not over, or that nobody has seen."""
@@ -125,7 +145,11 @@ class SupervisedInstruments:
 
     def _old_names(self, name: str) -> dict[str, Any]:
         """What an experiment of the old form may call its attributes and actions (`labretto.experiment.soe`)."""
-        return {"compat": self._lab.instruments[name].compat} if self._lab.compat.helao else {}
+        return (
+            {"compat": self._lab.instruments[name].compat}
+            if self._lab.compat.helao and name in self._lab.instruments
+            else {}
+        )
 
     def _on_event(self, name: str, topic: str, body: dict[str, Any]) -> None:
         if topic == "invocation":

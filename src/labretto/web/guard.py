@@ -28,7 +28,7 @@ HUB = Needs(
         r"POST /api/runs/[^/]+/(pause|abort|hold)",
         r"POST /api/queue/stop",
     ),
-    configuring=(r"POST /api/instruments/[^/]+/(restart|reload)",),
+    configuring=(r"POST /api/instruments/[^/]+/(restart|reload|accept)", r"DELETE /api/instruments/[^/]+"),
     open=(r"(GET|HEAD) /", r"(GET|HEAD) /static/.*", r"(POST|DELETE) /session"),
 )
 """What the hub's requests are, where they are neither looks nor plain acts."""

@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
-import { address, post, Problem, put } from "/static/api.js";
+import { address, post, Problem, put, remove } from "/static/api.js";
 import { Action, Failure } from "/static/actions.js";
 import { HostPanel } from "/static/hosts.js";
 import { connection } from "/static/live.js";
@@ -63,9 +63,17 @@ function Down({ instrument }) {
   const start = () => post(address("instruments", instrument.name, "restart")).then(() => setFault(null), (error) => setFault(error.message));
   return html`<div class="down">
     ${instrument.reason && html`<p class="reason">${marked(instrument.reason)}</p>`}
+    ${instrument.state === "proposed" && html`<${Proposed} name=${instrument.name} onFault=${setFault} />`}
     ${DOWN.has(instrument.state) && html`<button type="button" class="small" onClick=${start}>Start again<span class="unseen"> ${instrument.name}</span></button>`}
     ${fault && html`<p class="fault" role="alert">${fault}</p>`}
   </div>`;
+}
+
+/** It has registered itself; a person decides. */
+function Proposed({ name, onFault }) {
+  const tell = (asked) => asked.then(() => onFault(null), (error) => onFault(error.message));
+  return html`<button type="button" class="small" onClick=${() => tell(post(address("instruments", name, "accept")))}>Accept<span class="unseen"> ${name}</span></button>
+    <button type="button" class="small" onClick=${() => tell(remove(address("instruments", name)))}>Refuse<span class="unseen"> ${name}</span></button>`;
 }
 
 function By({ actor }) {

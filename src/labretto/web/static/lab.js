@@ -198,6 +198,11 @@ function noteRow({ run, row }) {
 
 /** What is told of an instrument leaves out what it was told before: its description, and what it runs. */
 function noteInstrument(body) {
+  if (body.state === "removed") {
+    const { [body.name]: _, ...rest } = instruments.value;
+    instruments.value = rest;
+    return;
+  }
   const { description, running = [] } = instruments.value[body.name] ?? {};
   const known = { ...body, description: body.description ?? description, running: body.running ?? (body.state === "ready" ? running : []) };
   instruments.value = { ...instruments.value, [body.name]: known };
