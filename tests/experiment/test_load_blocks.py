@@ -250,6 +250,17 @@ def test_a_circle_of_experiments_is_told_of_each_in_it():
     assert [each["line"] for each in refused.value.faults] == [2, 3]
 
 
+@pytest.mark.parametrize("length", [1000, 59, 58])
+def test_experiments_that_call_each_other_in_a_long_row_are_refused(length):
+    rows = [f"  e{n}: {{steps: [{{experiment: e{n + 1}}}]}}" for n in reversed(range(length))]
+    text = "\n".join(["experiments:", *rows, f"  e{length}: {{steps: [{{read: i.a}}]}}", "steps: [{experiment: e0}]"])
+
+    if length < 59:
+        assert len(load(text).experiments) == length + 1
+    else:
+        assert "more than 60 blocks stand in each other here" in fault(text)["detail"]
+
+
 WORDS = st.sampled_from(
     [
         *("do", "read", "set", "to", "with", "save", "sweep", "zip", "steps", "when", "else", "finally", "parallel"),

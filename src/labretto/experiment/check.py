@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labretto.experiment.check_conditions import check_condition, where_it_holds
+from labretto.experiment.check_lists import gone_through, item_schema, swept
 from labretto.experiment.faults import EnoughFaultsError, Faults, did_you_mean, listed, quoted
-from labretto.experiment.findings import Finding, candidates, narrow_if_known
+from labretto.experiment.findings import candidates
 from labretto.experiment.fitting import Fitting
 from labretto.experiment.model import (
     Ask,
@@ -41,7 +42,7 @@ from labretto.experiment.reference import Reference, Value, Where, references
 from labretto.experiment.scope import Binding, Scope, has_result, open_lists
 from labretto.experiment.soe import settle
 from labretto.experiment.turns import MOST_TURNS
-from labretto.experiment.values import HOLE, amount, differences, kinds
+from labretto.experiment.values import HOLE, differences
 
 MOST_STEPS = 100_000
 """Steps that one check looks at; experiments that call experiments that call experiments can be very many."""
@@ -328,85 +329,29 @@ class _Checker:
     # Loops
 
     def _sweep(self, step: Sweep, path: str, scope: Scope) -> None:
-        lists = {name: self._list(step, name, values, path, scope) for name, values in step.variables.items()}
+        lists = {name: swept(step, name, path, scope, self.fit) for name in step.variables}
         lengths = {name: len(values) for name, values in lists.items() if name in step.zipped and values is not None}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
             where = step.places.get(next(iter(lengths)), step.where)
             self.faults.add(f"the lists of `zip` differ in length: {told}", where, path, "make them equally long")
         bound = {
-            name: Binding("variable", step.places.get(name, step.where), lists[name], _item_schema(values, scope))
+            name: Binding("variable", step.places.get(name, step.where), lists[name], item_schema(values, scope))
             for name, values in step.variables.items()
         }
         self.steps(step.steps, f"{path}.steps", scope.new_child(bound))
 
-    def _list(self, step: Sweep, name: str, values: Value, path: str, scope: Scope) -> tuple[Any, ...] | None:
-        """The values of a variable, or None if they cannot be known, which is noted."""
-        where, at = step.places.get(name, step.where), f"{path}.{'zip' if name in step.zipped else 'sweep'}.{name}"
-        if not isinstance(values, Reference):
-            if isinstance(values, list) and not any(references(values)):
-                return tuple(values)
-            way_out = "refer to a parameter that is a list, or use `for each`"
-            self.faults.add(f"the list of {name} contains a reference", where, at, way_out)
-            return None
-        found = self.fit.found(values, at, scope)
-        if found is None:
-            return None
-        if found.kind == "step":
-            way_out = "the length of a sweep must be known before the run: use a parameter, or `for each`"
-            self.faults.add(f"the list of {name} comes from {values}, which is not a parameter", where, at, way_out)
-            return None
-        return self._chosen_list(name, found, values, where, at)
-
-    def _chosen_list(
-        self, name: str, found: Finding, values: Reference, where: Where, path: str
-    ) -> tuple[Any, ...] | None:
-        """The list that a parameter gives, if the parameter is not at fault itself."""
-        if found.values is None:
-            return None
-        for chosen in found.values:
-            if not isinstance(chosen, list | tuple) or not chosen:
-                wrong = "empty" if isinstance(chosen, list | tuple) else f"{amount(chosen, None)}, not a list"
-                way_out = "give the parameter a list of values"
-                self.faults.add(f"the list of {name}, {values}, is {wrong}", where, path, way_out)
-                return None
-        return tuple(value for chosen in found.values for value in chosen)
-
     def _for_each(self, step: ForEach, path: str, scope: Scope) -> None:
         """Like a sweep over one variable, but the list may be, or contain, what only the run knows."""
-        at = f"{path}.for each.{step.variable}"
-        known: tuple[Any, ...] | None = None
-        if isinstance(step.values, Reference):
-            found = self.fit.found(step.values, at, scope)
-            if found is not None:
-                known = self._chosen_list(step.variable, found, step.values, step.place, at)
-                self._refuse_no_list(step, found, at)
-        elif not any(references(step.values)):
-            known = tuple(step.values) if isinstance(step.values, list) else None
-        else:
-            self.fit.value(step.values, {}, step.variable, step.place, at, scope)
-        bound = Binding("variable", step.place, known, _item_schema(step.values, scope))
+        known = gone_through(step, path, scope, self.fit)
+        bound = Binding("variable", step.place, known, item_schema(step.values, scope))
         self.steps(step.steps, f"{path}.steps", scope.new_child({step.variable: bound}))
-
-    def _refuse_no_list(self, step: ForEach, found: Finding, path: str) -> None:
-        if found.absent and isinstance(step.values, Reference):
-            self.fit.absent(step.values, found, path)
-        kind = found.schema.get("type")
-        if found.values is None and isinstance(kind, str) and kind != "array":
-            self.faults.add(f"`for each` wants a list; {step.values} is {kinds(kind)}", step.place, path)
 
     def _repeat(self, step: Repeat, path: str, scope: Scope) -> None:
         wanted = {"type": "integer", "minimum": 0, "maximum": MOST_TURNS}
         self.fit.value(step.times, wanted, "repeat", step.place or step.where, f"{path}.repeat", scope)
         given = self.steps(step.steps, f"{path}.steps", scope)
         check_condition(step.until, f"{path}.until", scope.new_child(given), self.fit)
-
-
-def _item_schema(values: Value, scope: Scope) -> Mapping[str, Any]:
-    if isinstance(values, Reference) and values.name in scope:
-        item = Reference((*values.path, "0"), values.where)
-        return narrow_if_known(scope[values.name].schema, item)
-    return {}
 
 
 def _why_absent(step: Step) -> str:

@@ -20,7 +20,7 @@ from labretto.experiment.document import MAX_BYTES, Node, read_text
 from labretto.experiment.faults import EnoughFaultsError, Faults, refusal
 from labretto.experiment.model import Experiment, Fault, Parameter, Step
 from labretto.experiment.parameters import parameters_of
-from labretto.experiment.parts import experiments_of, refuse_unknown_calls
+from labretto.experiment.parts import experiments_of, refuse_too_deep, refuse_unknown_calls
 from labretto.experiment.steps import steps_below
 from labretto.experiment.words import kind, refuse_unknown, text_of
 
@@ -98,6 +98,8 @@ def _experiment(root: Node, text: str, file: str | None, faults: Faults) -> Expe
     parameters = parameters_of(root, "parameters", faults)
     steps, clean_up = (steps_below(root, word, "", faults) for word in ("steps", "finally"))
     refuse_unknown_calls([*steps, *clean_up], parts, faults)
+    if not faults.found:
+        refuse_too_deep([*steps, *clean_up], parts, faults)
     title, description = (text_of(root, word, word, faults) for word in ("name", "description"))
     made = _made(text, file, title or name, description, parameters, steps, "file")
     return replace(made, clean_up=clean_up, experiments=parts)

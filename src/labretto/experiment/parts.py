@@ -6,17 +6,19 @@ below `files:` (`inline` puts it there), so that a run's record holds all that w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from labretto.experiment.document import Node
 from labretto.experiment.faults import Faults, did_you_mean, quoted
-from labretto.experiment.model import Step, SubExperiment, Within, every_step
+from labretto.experiment.model import Step, SubExperiment, Within, every_step, inside
 from labretto.experiment.parameters import parameters_of
 from labretto.experiment.paths import CLEAN_UP, OTHERWISE
 from labretto.experiment.steps import steps_below
 from labretto.experiment.words import is_name, kind, mapping_of, refuse_unknown, values_of, words_below
 
 WORDS = ("name", "description", "parameters", "steps", "finally", "result")
+MOST_NESTED = 60
+"""Blocks within blocks, calls of other experiments included."""
 
 
 def experiments_of(root: Node, faults: Faults) -> dict[str, SubExperiment]:
@@ -65,13 +67,40 @@ def refuse_unknown_calls(steps: Iterable[Step], known: Mapping[str, SubExperimen
             faults.add(f"there is no experiment {quoted(step.experiment)} here", step.where, "", way_out)
 
 
+def refuse_too_deep(steps: Sequence[Step], parts: Mapping[str, SubExperiment], faults: Faults) -> None:
+    """Note steps that stand in too many blocks and experiments; not to be asked where they call themselves."""
+    below: dict[str, int] = {}
+    # those that call no others first, so that none is looked at before those it calls
+    while waiting := [part for name, part in parts.items() if name not in below]:
+        ready = [part for part in waiting if all(each in below for each in _called(part))]
+        below |= {part.name: _height([*part.steps, *part.clean_up], below) for part in ready}
+    for step in steps:
+        if _height([step], below) > MOST_NESTED:
+            faults.add(f"more than {MOST_NESTED} blocks stand in each other here", step.where, "", "lay it out flatter")
+
+
+def _height(steps: Sequence[Step], below: Mapping[str, int]) -> int:
+    """Levels of steps, those of the experiments that are called included."""
+    return max((1 + _height_of(step, below) for step in steps), default=0)
+
+
+def _height_of(step: Step, below: Mapping[str, int]) -> int:
+    if isinstance(step, Within):
+        return below[step.experiment]
+    return max((_height(steps, below) for steps in inside(step)), default=0)
+
+
+def _called(part: SubExperiment) -> set[str]:
+    return {step.experiment for step in _calls([*part.steps, *part.clean_up])}
+
+
 def _calls(steps: Iterable[Step]) -> list[Within]:
     return [step for step in every_step(tuple(steps)) if isinstance(step, Within)]
 
 
 def _refuse_circles(parts: Mapping[str, SubExperiment], faults: Faults) -> None:
     """Note each experiment that, by whatever way, calls itself."""
-    called = {name: {step.experiment for step in _calls([*each.steps, *each.clean_up])} for name, each in parts.items()}
+    called = {name: _called(part) for name, part in parts.items()}
     for name, part in parts.items():
         reached, fresh = set[str](), called[name]
         while fresh:
