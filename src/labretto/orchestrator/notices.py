@@ -14,6 +14,7 @@ from labretto.lab import Occasion
 from labretto.orchestrator.journal import Event
 
 _DOWN = frozenset({"crash loop", "stopped", "unreachable"})
+_REMEMBERED = 10_000
 _PASSING = frozenset({"starting", "restarting"})
 """What comes before an instrument is up or down; nobody is called for that."""
 
@@ -58,16 +59,16 @@ class Known:
 
     def __init__(self) -> None:
         self._down: set[str] = set()
+        self._raised: dict[str, str] = {}
+        """Alarm → when it was raised."""
 
-    def of_change(self, change: Change) -> Notice | None:
+    def of_change(self, change: Change) -> list[Notice]:
         """What a change means to people."""
         if change.topic == "instrument":
-            return self._of_instrument(change.body)
-        if change.topic == "alarm":
-            return _of_alarm(change.body)
-        if change.topic == "reminder":
-            return _of_reminder(change.body)
-        return None
+            return _some(self._of_instrument(change.body))
+        if change.topic == "alarms":  # with those that were raised while no hub was there
+            return [notice for alarm in change.body["alarms"] for notice in _some(self._of_alarm(alarm))]
+        return [_of_reminder(change.body)] if change.topic == "reminder" else []
 
     def _of_instrument(self, status: Mapping[str, Any]) -> Notice | None:
         name, state, reason = str(status["name"]), status["state"], str(status.get("reason") or "")
@@ -82,16 +83,27 @@ class Known:
             return Notice(("instrument up",), f"{name} answers again", "It is ready.", at, None, name)
         return None
 
+    def _of_alarm(self, alarm: Mapping[str, Any]) -> Notice | None:
+        """Of one that is raised; that it is over, or that somebody has seen it, is on the page."""
+        if not alarm.get("active") or alarm.get("acknowledged") or not self._is_new(alarm):
+            return None
+        instrument, value = str(alarm["instrument"]), alarm["reading"]
+        where = f"{instrument}.{alarm['attribute']}"
+        read = " ".join(str(value[key]) for key in ("value", "unit") if value.get(key) is not None)
+        text = f"{where} is {alarm['condition']}: {read}."
+        return Notice(("alarm",), f"{alarm['severity']}: {where}", text, str(alarm["raised"]), None, instrument)
 
-def _of_alarm(alarm: Mapping[str, Any]) -> Notice | None:
-    """Of one that is raised; that it clears, or that somebody has seen it, is on the page."""
-    if not alarm.get("active") or alarm.get("acknowledged"):
-        return None
-    instrument = str(alarm.get("instrument") or "") or None
-    where = ".".join(str(alarm[key]) for key in ("instrument", "attribute") if alarm.get(key))
-    severity = str(alarm.get("severity") or "alarm")
-    text = str(alarm.get("detail") or alarm.get("text") or alarm.get("reason") or f"{where} is beyond its limit.")
-    return Notice(("alarm",), f"{severity}: {where}", text, str(alarm.get("raised") or ""), None, instrument)
+    def _is_new(self, alarm: Mapping[str, Any]) -> bool:
+        """It is told again when it was over and is raised anew."""
+        identity, raised = str(alarm["id"]), str(alarm["raised"])
+        known, self._raised[identity] = self._raised.get(identity), raised
+        if len(self._raised) > _REMEMBERED:
+            del self._raised[next(iter(self._raised))]
+        return known != raised
+
+
+def _some(notice: Notice | None) -> list[Notice]:
+    return [notice] if notice else []
 
 
 def _of_reminder(task: Mapping[str, Any]) -> Notice:

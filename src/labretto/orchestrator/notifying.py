@@ -196,7 +196,7 @@ class Notifier:
         telling = asyncio.create_task(self._tell_all(channel, waiting))
         try:
             async for batch in self._changes.subscribe():
-                for notice in (found for change in batch.changes if (found := known.of_change(change))):
+                for notice in (found for change in batch.changes for found in known.of_change(change)):
                     if not self._on.intersection(notice.occasions):
                         continue
                     if waiting.full():
