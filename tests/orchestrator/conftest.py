@@ -101,6 +101,12 @@ class Rig:
         return 1.0
 
     @effect("once")
+    def count(self) -> int:
+        """How often this was asked for."""
+        self._world.done.append("count")
+        return self._world.done.count("count")
+
+    @effect("once")
     def burn(self) -> float:
         """Blocks in the driver, which ignores everything, until the test lets it go."""
         return self._wait("burn")
@@ -250,6 +256,17 @@ class Hub:
                     return summary
                 batch = await self.orchestrator.changes.wait(after)
                 assert batch is not None
+                after = batch.sequence
+
+    async def told(self, topic: str, fits: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Return when viewers have been told such a thing, lately or from now on."""
+        after = max(0, self.orchestrator.changes.sequence - 1000)
+        async with asyncio.timeout(20):
+            while True:
+                batch = await self.orchestrator.changes.wait(after)
+                assert batch is not None
+                if any(change.topic == topic and fits(change.body) for change in batch.changes):
+                    return
                 after = batch.sequence
 
     def events(self, run: str) -> list[dict[str, Any]]:

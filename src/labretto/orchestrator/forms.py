@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pydantic
 
 from labretto.errors import InvalidError
+from labretto.experiment.question import Late, Priority, Question
+from labretto.experiment.values import differences
 from labretto.instrument import codec
 from labretto.instrument.reading import with_units
 from labretto.instrument.schema import adapter_of, field_hints, has_fields, schema_of
@@ -48,6 +50,25 @@ def _defaults(annotation: Any) -> Iterator[tuple[str, Any]]:
             yield field.name, codec.settled(field.default)
         elif field.default_factory is not dataclasses.MISSING:
             yield field.name, codec.settled(field.default_factory())
+
+
+def check_question(question: Question) -> None:
+    """See that it can be asked.
+
+    Raises:
+        InvalidError: the default is no answer, or a word is not known.
+    """
+    if question.late not in get_args(Late) or question.priority not in get_args(Priority):
+        raise InvalidError(
+            f"ask: late={question.late!r}, priority={question.priority!r} are not known.",
+            way_out=f"late is one of {', '.join(get_args(Late))}, priority of {', '.join(get_args(Priority))}.",
+        )
+    if question.choices and question.form is not None:
+        raise InvalidError("ask: it is asked for choices and for an answer.", way_out="Give one of the two.")
+    if question.late == "default" and question.schema is not None:
+        faults = differences(question.default, question.schema, "default")
+        if faults:
+            raise InvalidError(f"ask: {'; '.join(faults)}.", way_out="Give a default that would be an answer.")
 
 
 def value_of(annotation: Any, answer: Any, folder: Path) -> Any:

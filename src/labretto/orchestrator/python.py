@@ -8,41 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-import linecache
-import sys
 import threading
-import types
-import typing
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
-import pydantic
-
-from labretto.errors import FailedError, InvalidError
-from labretto.experiment.question import Question
-from labretto.experiment.walk import AbortedError
+from labretto.experiment.policy import PLAIN, OnFailure, Policy, Retry
+from labretto.experiment.question import Late, Priority, Question
 from labretto.instrument.describe import Description
+from labretto.orchestrator.crossing import Crossing
+from labretto.orchestrator.forms import check_question, form_of, value_of
+from labretto.orchestrator.loading import Function
 from labretto.orchestrator.worker import Walker
 
 T = TypeVar("T")
-Function = Callable[..., Awaitable[None]]
+
+
+_policy: ContextVar[Policy] = ContextVar("policy", default=PLAIN)
+"""How steps are done in this branch of an experiment."""
 
 
 class Run:
     """What a Python experiment acts through: its instruments, its record, its people."""
 
-    def __init__(self, walker: Walker, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, walker: Walker, crossing: Crossing) -> None:
         self._walker = walker
-        self._hub = loop
-        self._seen: Counter[str] = Counter()
-        self._steps: set[asyncio.Task[Any]] = set()
-        """In the hub's loop, not over yet."""
-        self._left: AbortedError | None = None
-        """Why no further step is done."""
-        self._main: asyncio.Task[None] | None = None
+        self._crossing = crossing
 
     @property
     def id(self) -> str:
@@ -52,15 +43,20 @@ class Run:
     async def lease(self, *names: str) -> Any:
         """The instruments of these names: one for one name, a tuple for several; nobody else may act on them now.
 
+        All of them or none: the run waits until it can have all. If it has others already, it gives those back first,
+        when none of its steps is in flight, and waits for everything together; meanwhile another run may have them.
+        So who waits has nothing that another waits for, and no two runs can wait for each other. Acting on an
+        instrument that was not leased leases it at that moment, by the same rule.
+
         Raises:
             NotFoundError: the lab has none of that name; says which it has.
         """
         leased = [LeasedInstrument(self, name, await self._described(name)) for name in names]
-        await self._in_hub(lambda: self._walker.hold_all(*names))
+        await self._do(lambda: self._walker.hold_all(*names))
         return leased[0] if len(leased) == 1 else tuple(leased)
 
     async def _described(self, name: str) -> Description:
-        return await self._in_hub(lambda: self._walker.description(name))
+        return await self._do(lambda: self._walker.description(name))
 
     async def step(self, instrument: str, action: str, /, **parameters: Any) -> Any:
         """Do an action as a durable step and answer its result; a resumed run answers from its journal.
@@ -68,103 +64,118 @@ class Run:
         Raises:
             FailedError: it failed. Caught, the experiment goes on; uncaught, the run fails.
         """
-        path = self._path(f"{instrument}.{action}")
-        return await self._in_hub(lambda: self._walker.call(path, instrument, action, parameters))
+        path, policy = self._path(f"{instrument}.{action}"), _policy.get()
+        return await self._do(lambda: self._walker.call(path, instrument, action, parameters, policy=policy))
 
-    async def ask(self, text: str, choices: Sequence[str] = ()) -> Any:
-        """Ask a person, and wait for the answer: one of `choices`, or any value if none are named."""
+    async def ask(
+        self,
+        text: str,
+        choices: Sequence[str] = (),
+        *,
+        answer: Any = None,
+        description: str = "",
+        show: Mapping[str, Any] | None = None,
+        assignee: str | None = None,
+        priority: Priority = "medium",
+        deadline: float | None = None,
+        late: Late = "mark",
+        default: Any = None,
+        remind: float | None = None,
+        release: bool | Sequence[str] = False,
+    ) -> Any:
+        """Ask a person, and wait for the answer; the question is a task in `/tasks` and on the page.
+
+        Args:
+            choices: the answer is one of these.
+            answer: or it is what this annotation says: a number with unit and limits, `Literal`, `bool`, `str`,
+                `labretto.File`, or a dataclass or TypedDict of these. Neither: any value, or none, is an answer.
+            description, show: more about it; values that are shown with it.
+            assignee, priority: who should answer, and how urgent it is (low, medium, high, urgent).
+            deadline: seconds after which an answer is late.
+            late: then it is shown as overdue ("mark"), or the step fails ("fail"), or `default` is the answer
+                ("default").
+            remind: seconds between reminders.
+            release: instruments that others may use meanwhile; True: all.
+
+        Raises:
+            InvalidError: the annotation has no form, or the default does not fit it.
+            LateError: nobody answered in time, and `late` is "fail".
+        """
+        released = release if isinstance(release, bool) else tuple(release)
+        form = None if answer is None else form_of(answer)
+        question = Question(
+            text, description, tuple(choices), form=form, show=dict(show or {}), deadline=deadline, late=late,
+            default=default, remind=remind, assignee=assignee, priority=priority, release=released,
+        )  # fmt: skip
+        check_question(question)
         path = self._path("ask")
-        return await self._in_hub(lambda: self._walker.ask(path, Question(text, choices=tuple(choices))))
+        given = await self._do(lambda: self._walker.ask(path, question))
+        return given if answer is None else value_of(answer, given, self._walker.record_folder)
 
     def save(self, **row: Any) -> None:
         """Put one row into the record: numbers, text, arrays; units come along from the results they are taken from."""
         path = self._path("save")
-        with self._not_to_be_caught():
-            self._submit(lambda: self._walker.save(path, row)).result()
+        self._crossing.do_now(lambda: self._walker.save(path, row))
 
-    async def _read(self, instrument: str, attribute: str) -> Any:
-        path = self._path(f"{instrument}.{attribute}")
-        return await self._in_hub(lambda: self._walker.read(path, instrument, attribute))
+    async def gather(self, *branches: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Do several things at the same time, each to its end; their results in the order in which they are given.
 
-    async def _write(self, instrument: str, attribute: str, value: Any) -> Any:
-        path = self._path(f"{instrument}.{attribute}")
-        return await self._in_hub(lambda: self._walker.write(path, instrument, attribute, value))
+        If some fail, the first of these errors is raised when all are over. `asyncio.gather`, `TaskGroup` and
+        `create_task` may be used as well: each task is a branch, and finds its own results after a crash.
+        """
+        path = self._path("gather")
+        begun = [self._crossing.branches.begin(work, f"{path}[{number}]") for number, work in enumerate(branches)]
+        ends = await asyncio.gather(*begun, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return ends
 
-    async def _in_hub(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        with self._not_to_be_caught():
-            return await asyncio.wrap_future(self._submit(step))
-
-    def _submit(self, step: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        future: Future[T] = Future()
-        self._hub.call_soon_threadsafe(self._begin, step, future)
-        return future
-
-    def _begin(self, step: Callable[[], Coroutine[Any, Any, T]], future: Future[T]) -> None:
-        """In the hub's loop: do a step. If the experiment gives up waiting for it, it goes on to its end."""
-        if self._left is not None:
-            _tell(future, None, self._left)
-            return
-        task = asyncio.ensure_future(step())
-        self._steps.add(task)
-        task.add_done_callback(lambda _: self._over(task, future))
-
-    def _over(self, task: asyncio.Task[T], future: Future[T]) -> None:
-        self._steps.discard(task)
-        error = self._left if task.cancelled() else task.exception()
-        _tell(future, None if error else task.result(), error)
+    async def sleep(self, seconds: float) -> None:
+        """Wait so long. After a crash only the rest of it: when it ends stands in the journal."""
+        path = self._path("sleep")
+        await self._do(lambda: self._walker.sleep(path, seconds))
 
     @contextlib.contextmanager
-    def _not_to_be_caught(self) -> Iterator[None]:
-        """The end of a run reaches the experiment as a cancellation: `except Exception` must not hold it up."""
+    def policy(
+        self,
+        *,
+        attempts: int = 1,
+        first: float = 1.0,
+        factor: float = 2.0,
+        longest: float = 60.0,
+        timeout: float | None = None,
+        on_failure: OnFailure = "fail",
+    ) -> Iterator[None]:
+        """How the steps in this block are done, also those of branches begun in it.
+
+        Args:
+            attempts: in all, where a failure is reported; also of an action that must happen once, since you say so.
+                What was interrupted is never repeated by this.
+            first, factor, longest: seconds before the second attempt, and how they grow.
+            timeout: seconds after which what runs is cancelled, and has failed.
+            on_failure: after the last attempt: "fail"; "ask" a person; "go on" with None for an answer.
+        """
+        retry = Retry(attempts, first, factor, longest) if attempts > 1 else None
+        token = _policy.set(Policy(retry, timeout, on_failure))
         try:
             yield
-        except AbortedError as error:
-            self._left = error
-            raise asyncio.CancelledError(error.detail) from error
+        finally:
+            _policy.reset(token)
 
-    async def do(self, function: Function, parameters: Mapping[str, Any]) -> None:
-        """In the experiment's loop: call the function."""
-        self._main = asyncio.current_task()
-        if self._left is None:
-            await function(self, **parameters)
+    async def _read(self, instrument: str, attribute: str) -> Any:
+        path, policy = self._path(f"{instrument}.{attribute}"), _policy.get()
+        return await self._do(lambda: self._walker.read(path, instrument, attribute, policy=policy))
 
-    async def rest(self) -> None:
-        """In the hub's loop, when the function has ended: follow what it began and did not wait for to its end."""
-        self._left = AbortedError(f"The experiment of run {self.id} is over.")
-        self._walker.leave()
-        while self._steps:
-            await asyncio.wait(self._steps)
+    async def _write(self, instrument: str, attribute: str, value: Any) -> Any:
+        path, policy = self._path(f"{instrument}.{attribute}"), _policy.get()
+        return await self._do(lambda: self._walker.write(path, instrument, attribute, value, policy=policy))
 
-    async def abandon(self) -> None:
-        """In the hub's loop, when the hub closes: let go of everything; the journal says where to go on."""
-        self._left = AbortedError(f"The hub closes; run {self.id} goes on when it is started again.")
-        for step in self._steps:
-            step.cancel()
-        await asyncio.gather(*self._steps, return_exceptions=True)
-        if self._main is not None:
-            with contextlib.suppress(RuntimeError):  # its loop is closed already
-                self._main.get_loop().call_soon_threadsafe(self._main.cancel)
+    async def _do(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return await self._crossing.do(step)
 
-    def ended_by(self, error: BaseException) -> Exception:
-        """What an error that ended the function means."""
-        if isinstance(error, asyncio.CancelledError) and self._left is not None:
-            return self._left
-        if isinstance(error, Exception):
-            return error
-        return FailedError(f"The experiment raised {type(error).__name__}: {error}.")
-
-    def _path(self, component: str) -> str:
-        self._seen[component] += 1
-        return component if self._seen[component] == 1 else f"{component}~{self._seen[component]}"
-
-
-def _tell(future: Future[Any], result: Any, error: BaseException | None) -> None:
-    if not future.set_running_or_notify_cancel():
-        return  # nobody waits any more
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+    def _path(self, name: str) -> str:
+        return self._crossing.branches.current.path(name)
 
 
 class LeasedInstrument:
@@ -209,73 +220,6 @@ class LeasedAttribute:
         return await self._run._write(self._instrument, self._name, value)  # noqa: SLF001 - Run and its instruments are one thing
 
 
-def load_function(source: str, name: str, source_hash: str) -> Function:
-    """The async function `name` out of a Python source text.
-
-    Raises:
-        InvalidError: the text does not compile, raises when executed, or has no such async function.
-    """
-    module_name = f"labretto_experiment_{source_hash[:16]}"
-    file = f"<experiment {source_hash[:16]}>"
-    module = types.ModuleType(module_name)
-    # Tracebacks show the lines, and annotations can be resolved, only if these two know the text.
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    sys.modules[module_name] = module
-    try:
-        exec(compile(source, file, "exec"), module.__dict__)
-    except BaseException as error:  # also SystemExit: it ends the experiment, not the hub
-        line = getattr(error, "lineno", None)
-        place = f"line {line}: " if line else ""
-        raise InvalidError(
-            f"The experiment's source cannot be loaded: {place}{type(error).__name__}: {error}.",
-            way_out="What it imports must be installed where the hub runs.",
-        ) from error
-    function = getattr(module, name, None)
-    function = getattr(function, "__wrapped__", function)
-    if not inspect.iscoroutinefunction(function):
-        raise InvalidError(
-            f"The source has no async function {name!r}.", way_out="Write `async def` and `@labretto.experiment`."
-        )
-    return typing.cast("Function", function)
-
-
-def check_parameters(function: Function, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the function is called with, beside `run`.
-
-    Raises:
-        InvalidError: lists every parameter that is missing, unknown or wrong.
-    """
-    hints = _hints(function)
-    wanted = dict(list(inspect.signature(function).parameters.items())[1:])
-    known = ", ".join(wanted) or "none"
-    faults = [f"There is no parameter {name!r}; there are {known}." for name in given if name not in wanted]
-    values: dict[str, Any] = {}
-    for name, parameter in wanted.items():
-        if name in given:
-            try:
-                values[name] = pydantic.TypeAdapter(hints.get(name, Any)).validate_python(given[name])
-            except pydantic.ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                faults.append(f"{name}={given[name]!r:.100} does not fit: {first['msg']}.")
-            except Exception as error:  # noqa: BLE001 - pydantic has a dozen kinds for annotations that it does not know
-                faults.append(f"{name}: its annotation cannot be used ({type(error).__name__}: {error}).")
-        elif parameter.default is parameter.empty:
-            faults.append(f"The parameter {name!r} is missing.")
-    if faults:
-        raise InvalidError("The experiment cannot run.", faults=[{"detail": fault} for fault in faults])
-    return values
-
-
-def _hints(function: Function) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function, include_extras=True)
-    except Exception as error:
-        raise InvalidError(
-            f"The annotations of {function.__name__} cannot be read: {type(error).__name__}: {error}.",
-            way_out="Import what they name at the top of the module.",
-        ) from error
-
-
 async def walk_function(function: Function, parameters: Mapping[str, Any], walker: Walker) -> None:
     """Run `function(run, **parameters)` in a thread of its own, to its end; what it raises is raised here.
 
@@ -285,23 +229,24 @@ async def walk_function(function: Function, parameters: Mapping[str, Any], walke
     """
     loop = asyncio.get_running_loop()
     over: asyncio.Future[Exception | None] = loop.create_future()
-    run = Run(walker, loop)
+    crossing = Crossing(walker, loop)
+    run = Run(walker, crossing)
 
     def work() -> None:
-        error: Exception | None = None
+        raised: BaseException | None = None
         try:
-            asyncio.run(run.do(function, parameters))
-        except BaseException as raised:  # noqa: BLE001 - whatever it is, it ends the run and not the hub
-            error = run.ended_by(raised)
+            asyncio.run(crossing.run(lambda: function(run, **parameters)))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends the run and not the hub
+            raised = error
         with contextlib.suppress(RuntimeError):  # the hub's loop is closed already
-            loop.call_soon_threadsafe(_settle, over, error)
+            loop.call_soon_threadsafe(_settle, over, crossing.ended_by(raised))
 
     threading.Thread(target=work, name=f"experiment {walker.state.id}", daemon=True).start()
     try:
         error = await over
-        await run.rest()
+        await crossing.rest()
     except asyncio.CancelledError:
-        await run.abandon()
+        await crossing.abandon()
         raise
     if error is not None:
         raise error

@@ -29,7 +29,8 @@ from labretto.orchestrator.halting import Halt
 from labretto.orchestrator.holding import Holding, give_back_later, tidy
 from labretto.orchestrator.journal import Journal
 from labretto.orchestrator.order import next_due, next_runs, standings
-from labretto.orchestrator.python import Function, check_parameters, load_function, walk_function
+from labretto.orchestrator.loading import Function, check_parameters, load_function
+from labretto.orchestrator.python import walk_function
 from labretto.orchestrator.records import OPEN, Records
 from labretto.orchestrator.runlog import RETRY_WRITING_AFTER, RunLog
 from labretto.orchestrator.seat import Seat, Seats

@@ -70,6 +70,8 @@ class Standing:
         self._kept: list[frozenset[str]] = []
         """What each branch that stands still keeps."""
         self._cleaners = 0
+        self._clean_up: set[str] = set()
+        """Paths of steps in flight that are clean-up."""
         log.trouble = lambda: self.trouble
 
     @property
@@ -80,22 +82,25 @@ class Standing:
     @property
     def leaving(self) -> bool:
         """No further step of this branch will be done."""
-        state = self._log.state
-        return self._left or self._log.lost or state.at_once or (state.aborting and not _cleaning.get())
+        return self.is_left or (self._log.state.aborting and not _cleaning.get())
+
+    @property
+    def is_left(self) -> bool:
+        """No further step at all will be done, not even to clean up."""
+        return self._left or self._log.lost or self._log.state.at_once
 
     @property
     def cleans_up(self) -> bool:
         """One of its branches does."""
         return self._cleaners > 0
 
-    @contextlib.contextmanager
-    def cleaning_up(self) -> Iterator[None]:
-        """In this block a branch cleans up."""
+    def clean_up_begins(self) -> None:
+        """A branch cleans up from here on; see `clean_up_ends`."""
         self._cleaners += 1
-        try:
-            yield
-        finally:
-            self._cleaners -= 1
+
+    def clean_up_ends(self) -> None:
+        """That one is through."""
+        self._cleaners -= 1
 
     @property
     def stands(self) -> bool:
@@ -114,9 +119,9 @@ class Standing:
 
     # Steps in flight ----------------------------------------------------------------------------------------------
 
-    def in_flight(self) -> list[Step]:
-        """Steps that were sent and have not ended."""
-        return [step for step in self._in_flight.values() if step is not None]
+    def in_flight(self, *, clean_up: bool = True) -> list[Step]:
+        """Steps that were sent and have not ended; those of the clean-up too, if so said."""
+        return [step for path, step in self._in_flight.items() if step and (clean_up or path not in self._clean_up)]
 
     @contextlib.asynccontextmanager
     async def flight(self, path: str, *needed: str, step: Step | None = None) -> AsyncIterator[None]:
@@ -133,10 +138,13 @@ class Standing:
     def watched(self, path: str, step: Step | None) -> Iterator[None]:
         """The step may be acting in this block: nothing is given back."""
         self._in_flight[path] = step
+        if _cleaning.get():
+            self._clean_up.add(path)
         try:
             yield
         finally:
             self._in_flight.pop(path, None)
+            self._clean_up.discard(path)
             self._landed.set()
 
     def sent(self, path: str, step: Step) -> None:

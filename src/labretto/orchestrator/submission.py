@@ -18,7 +18,7 @@ from labretto.experiment.count import count_steps
 from labretto.experiment.load import load, load_object
 from labretto.experiment.model import Experiment
 from labretto.experiment.soe import settle as settle_soe
-from labretto.orchestrator.python import check_parameters, load_function
+from labretto.orchestrator.loading import check_parameters, load_function
 from labretto.orchestrator.terms import checked_terms, together
 from labretto.orchestrator.worker import Instruments
 

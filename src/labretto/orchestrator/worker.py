@@ -12,6 +12,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 from labretto.errors import (
@@ -97,6 +98,11 @@ class Walker:
         """What a list of runs shows of it."""
         return self._log.summary()
 
+    @property
+    def record_folder(self) -> Path:
+        """Where its record lies."""
+        return self._record.folder
+
     # What people may do to it -------------------------------------------------------------------------------------
 
     async def pause(self, who: str | None) -> None:
@@ -114,9 +120,8 @@ class Walker:
         """
         again = self.state.aborting and self._standing.cleans_up
         await self.note("aborting", {"who": who} | ({"at_once": True} if again else {}))
-        if again or not self._standing.cleans_up:
-            for step in self.in_flight():
-                await self._cancel(step)
+        for step in self._standing.in_flight(clean_up=again):
+            await self._cancel(step)
 
     async def cancel(self, path: str | None, who: str | None, within: float = END_WITHIN) -> Invocation:
         """Ask one action of the run to end; the run goes on when it has, and asks a person what became of it.
@@ -259,8 +264,12 @@ class Walker:
     @contextlib.asynccontextmanager
     async def cleaning(self) -> AsyncIterator[None]:
         """The block of clean-up steps: the abort that brought the run here does not stop them, a second one does."""
-        with cleaning(), self._standing.cleaning_up():
-            yield
+        self._standing.clean_up_begins()
+        try:
+            with cleaning():
+                yield
+        finally:
+            self._standing.clean_up_ends()
 
     async def ready(self) -> None:
         """Return when a run that is taken up again waits neither for an answer nor for a resume."""
@@ -269,6 +278,15 @@ class Walker:
     async def take_seat(self) -> None:
         """Return when this run may act. It need not wait for that if a person ends it."""
         await self._standing.take_seat()
+
+    def cleans_up(self) -> None:
+        """Its clean-up has begun, and goes on to the end of the run: a further abort ends that."""
+        self._standing.clean_up_begins()
+
+    @property
+    def is_left(self) -> bool:
+        """No further step is done, not even to clean up."""
+        return self._standing.is_left
 
     def leave(self) -> None:
         """The experiment is over: what still stands still or waits for a person in one of its branches ends."""
