@@ -11,7 +11,7 @@ import labretto
 INSTRUMENTS = {"connect", "open_instrument", "Reading", "Quantity"}
 DRIVERS = {"start", "effect", "concurrent", "describe", "polled"}
 ROOMS = {"bluesky"}
-EXPERIMENTS = {"experiment", "Run", "submit", "start_lab", "Hub", "RunHandle", "Record", "open_record"}
+EXPERIMENTS = {"experiment", "Run", "submit", "start_lab", "Hub", "RunHandle", "Record", "open_record", "File"}
 ERRORS = {
     "LabError",
     "RefusedError",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RefusedError as RefusedError,
         UnreachableError as UnreachableError,
     )
+    from labretto.experiment.file import File as File
     from labretto.experiment.function import experiment as experiment
     from labretto.hub import start_lab as start_lab
     from labretto.instrument.describe import (
@@ -47,6 +48,7 @@ _ROOMS = {
         "BusyError", "ConflictError", "DriverError", "FailedError", "InvalidError", "LabError", "LimitError",
         "NotFoundError", "RefusedError", "UnreachableError",
     ),
+    "labretto.experiment.file": ("File",),
     "labretto.hub": ("start_lab",),
     "labretto.instrument.describe": ("concurrent", "describe", "effect", "polled"),
     "labretto.instrument.reading": ("Quantity", "Reading"),
