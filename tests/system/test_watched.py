@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import queue
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from typing import Any
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+
+import labretto
 
 PATIENCE = 30.0
 DRIVER = '''
@@ -125,3 +128,26 @@ def test_what_a_killed_hub_did_not_tell_the_next_one_does(lab: Path, command_lin
 
     with command_line.hub(lab, "--port", "0"):
         assert json.loads(outside.next("/hook"))["run"] == run
+
+
+@pytest.mark.timeout(90)
+def test_a_script_that_follows_the_journal_misses_nothing_while_the_hub_is_away(
+    lab: Path, command_line: Any, free_port: int
+) -> None:
+    lab.write_text(re.sub("(?s)telemetry.*?(?=\\[instruments)", "", lab.read_text()))
+    heard: list[dict[str, Any]] = []
+    with command_line.hub(lab, "--port", free_port) as address, labretto.Hub(address) as hub:
+        first = submit(address)
+        following = hub.events(follow=True)
+        while not heard or heard[-1]["kind"] != "finished":
+            heard.append(next(following))
+    with command_line.hub(lab, "--port", free_port) as address:
+        second = submit(address)
+        while heard[-1]["run"] != second or heard[-1]["kind"] != "finished":
+            heard.append(next(following))
+        following.close()
+        with labretto.Hub(address) as later:
+            assert [event["sequence"] for event in later.events(after=2)] == list(range(3, len(heard) + 1))
+
+    assert {event["run"] for event in heard} == {first, second}
+    assert [event["sequence"] for event in heard] == list(range(1, len(heard) + 1))

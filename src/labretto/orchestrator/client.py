@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import getpass
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +18,7 @@ from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError
 from labretto.network.credentials import token_for
 from labretto.network.directory import find_hub
 from labretto.orchestrator.engine import OVER
+from labretto.orchestrator.reading_events import events_of
 from labretto.orchestrator.source import source_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ class Hub:
         self, what: Callable[..., Any] | str | Path, /, *, terms: Mapping[str, Any] | None = None, **parameters: Any
     ) -> RunHandle:
         """See `labretto.submit`."""
+        return self.enqueue(what, parameters, terms)
+
+    def enqueue(
+        self, what: Callable[..., Any] | str | Path, parameters: Mapping[str, Any], terms: Mapping[str, Any] | None
+    ) -> RunHandle:
+        """The same, for parameters of any name."""
         body = _submission(what, parameters) | spoken(terms or {})
         return RunHandle(self, self.ask("POST", "/api/runs", body)["id"])
 
@@ -97,6 +104,14 @@ class Hub:
     def run(self, identity: str) -> RunHandle:
         """A run that was submitted before."""
         return RunHandle(self, identity)
+
+    def events(self, after: int = 0, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """Every event of every run after the number `after`, in order; with `follow` also what comes, without end.
+
+        A script that keeps the `sequence` of the last event it has worked through misses none, however long it was
+        away, or the hub was.
+        """
+        return events_of(self, after, follow=follow)
 
     def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """One request; the JSON that answers it.
