@@ -96,6 +96,8 @@ class Setting:
     """Path → what the step answered, of a run that goes on; `Ellipsis` where that is not at hand."""
     elapsed: Mapping[str, float] = field(default_factory=dict)
     """Path → seconds for which a step that has begun is under way."""
+    left: Mapping[str, float] = field(default_factory=dict)
+    """Path → seconds until a pause that has begun is over."""
 
 
 def dry_run(experiment: Experiment, parameters: Mapping[str, Any], setting: Setting, *, holds: bool) -> Notes:
@@ -250,6 +252,7 @@ class DryWalk:
     ) -> DryStep:
         self._count()
         left = max(0.0, estimate.mean - self._setting.elapsed.get(path, 0.0))
+        left = self._setting.left.get(path, left)
         if self._alone:
             begin = self._loop.time()
             self._loop.skip(left)

@@ -14,7 +14,7 @@ from labretto.orchestrator.terms import LONGEST_LABEL, LONGEST_NAME, MOST_LABELS
 Priority = Annotated[
     Any, WithJsonSchema({"type": "integer", "minimum": -MOST_PRIORITY, "maximum": MOST_PRIORITY, "default": 0})
 ]
-NotBefore = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]})]
+Moment = Annotated[Any, WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]})]
 Labels = Annotated[
     Any,
     WithJsonSchema({"type": "array", "maxItems": MOST_LABELS, "items": {"type": "string", "maxLength": LONGEST_LABEL}}),
@@ -31,7 +31,8 @@ class Terms(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     priority: Priority = Field(None, description="Higher goes first; 0 is usual.")
-    not_before: NotBefore = Field(None, description="It does not begin earlier. With its zone.")
+    not_before: Moment = Field(None, description="It does not begin earlier. With its zone.")
+    finish_by: Moment = Field(None, description="Its deadline: people are told when it will not be met.")
     labels: Labels = Field(None, description="To find its record by.")
     again: Again = Field(None, description="Turns after this one, each a run of its own; null: until told.")
 

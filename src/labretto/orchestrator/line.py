@@ -19,11 +19,11 @@ from labretto.orchestrator.submission import Submission
 from labretto.orchestrator.table import RunRow
 from labretto.orchestrator.terms import TERMS, checked_terms, together
 
-CHANGEABLE = ("parameters", "name", "priority", "not_before", "labels", "again")
+CHANGEABLE = ("parameters", "name", "priority", "not_before", "finish_by", "labels", "again")
 """What can be changed of a run that waits."""
 Summary = Mapping[str, Any]
 """What a list shows of a run."""
-_BEGUN = frozenset({"labels", "again"})
+_BEGUN = frozenset({"labels", "again", "finish_by"})
 _OVER = frozenset({"labels"})
 _CHECKED = ("parameters", "experiment", "instruments", "forecast")
 """What an edit of parameters may change in the body of *submitted*."""

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import traceback
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from labretto.catalog.live import Changes
@@ -25,11 +25,12 @@ from labretto.experiment.walk import AbortedError
 from labretto.instrument.invocation import new_id
 from labretto.instrument.reading import now
 from labretto.orchestrator.engine import OVER, RunState
+from labretto.orchestrator.foresight import AT_SUBMISSION, Foresight
 from labretto.orchestrator.halting import Halt
 from labretto.orchestrator.holding import Holding, give_back_later, tidy
-from labretto.orchestrator.journal import Journal
-from labretto.orchestrator.order import next_due, next_runs, standings
+from labretto.orchestrator.journal import Also, Journal
 from labretto.orchestrator.loading import Function, check_parameters, load_function
+from labretto.orchestrator.order import next_due, next_runs, standings
 from labretto.orchestrator.python import walk_function
 from labretto.orchestrator.records import OPEN, Records
 from labretto.orchestrator.runlog import RETRY_WRITING_AFTER, RunLog
@@ -52,6 +53,7 @@ class Orchestrator:
         changes: where viewers are told.
         limit: how many runs may act at once; None: as many as have nothing in common.
         autostart: False: nothing begins before a person has started the queue.
+        foresight: makes the forecasts that are kept with runs; None: there are none.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Orchestrator:
         changes: Changes,
         limit: int | None = None,
         autostart: bool = True,
+        foresight: Foresight | None = None,
     ) -> None:
         self.journal = journal
+        self.foresight = foresight
         self.catalog = catalog
         self.index = index
         self.changes = changes
@@ -112,29 +116,37 @@ class Orchestrator:
     def check(self, submission: Submission) -> list[dict[str, Any]]:
         """All that stands against an experiment, each with `detail` and place; empty if it can run."""
         try:
-            self.prepared(submission)
+            prepared(submission, self._instruments)
         except InvalidError as error:
             return error.faults or [{"detail": error.detail, "way_out": error.way_out}]
         return []
 
-    async def submit(self, submission: Submission) -> RunRow:
+    async def submit(self, submission: Submission, *, also: Callable[[str], Also] | None = None) -> RunRow:
         """Put a run into the queue; when this answers, it is on the disk.
+
+        Args:
+            submission: what is wanted.
+            also: given the run's id, what is written in the same transaction.
 
         Raises:
             InvalidError: it can never run; lists all faults.
             StorageError: the disk does not take it; nothing was submitted.
         """
+        if self.foresight is not None:
+            await self.foresight.look()
         # A Python source is executed to be checked, a large sweep is checked for long: not in this loop.
         body = await asyncio.to_thread(self.prepared, submission)
         run = new_id()
-        await self.journal.append(run, 0, [("submitted", body)], flush=True)
+        together = {"also": also(run)} if also else {}
+        await self.journal.append(run, 0, [("submitted", body)], flush=True, **together)
         self.wake()
         self.changes.publish("run", self.summary(run))
         return self.journal.row(run)
 
     def prepared(self, submission: Submission) -> dict[str, Any]:
         """The body of its *submitted*; see `submission.prepared`."""
-        return prepared(submission, self._instruments)
+        view = None if self.foresight is None else self.foresight.latest(AT_SUBMISSION)
+        return prepared(submission, self._instruments, view)
 
     # What people may do -------------------------------------------------------------------------------------------
 
@@ -225,6 +237,11 @@ class Orchestrator:
             if any(step.instrument == instrument for step in walker.in_flight()):
                 return run
         return None
+
+    @property
+    def limit(self) -> int | None:
+        """How many runs may act at once; None: as many as have nothing in common."""
+        return self._seats.table.limit
 
     def summary(self, run: str | RunRow) -> dict[str, Any]:
         """What a list shows of a run."""

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from labretto.errors import InvalidError, UnreachableError
 from labretto.experiment.check import check
 from labretto.experiment.count import count_steps
+from labretto.experiment.forecast import Forecast
 from labretto.experiment.load import load, load_object
 from labretto.experiment.model import Experiment
 from labretto.experiment.soe import settle as settle_soe
@@ -53,13 +54,23 @@ class Submission:
     """The run that is done again."""
 
 
-def prepared(submission: Submission, instruments: LabInstruments) -> dict[str, Any]:
+class Foresees(Protocol):
+    """Says what a run will be like; `foresight.View`."""
+
+    def of_file(self, experiment: Experiment, parameters: Mapping[str, Any]) -> Forecast:
+        """Of an experiment that was checked without a fault."""
+
+    def of_python(self, function: str, digest: str) -> Forecast:
+        """Of a function, by the hash of its source."""
+
+
+def prepared(submission: Submission, instruments: LabInstruments, foresees: Foresees | None = None) -> dict[str, Any]:
     """The body of the *submitted* event: the experiment, and on what terms it waits. See `_experiment`.
 
     Raises:
         InvalidError: lists all faults of both.
     """
-    return together(lambda: _experiment(submission, instruments), lambda: _terms(submission))
+    return together(lambda: _experiment(submission, instruments, foresees), lambda: _terms(submission))
 
 
 def _terms(submission: Submission) -> dict[str, Any]:
@@ -69,8 +80,8 @@ def _terms(submission: Submission) -> dict[str, Any]:
     return terms | ({"copy_of": submission.copy_of} if submission.copy_of else {})
 
 
-def _experiment(submission: Submission, instruments: LabInstruments) -> dict[str, Any]:
-    """What is to be done. It takes its time: a Python source is executed, a large sweep counted.
+def _experiment(submission: Submission, instruments: LabInstruments, foresees: Foresees | None) -> dict[str, Any]:
+    """What is to be done, and what it will be like. It takes its time: a Python source is executed, a sweep counted.
 
     Raises:
         InvalidError: it can never run; lists all faults.
@@ -78,7 +89,7 @@ def _experiment(submission: Submission, instruments: LabInstruments) -> dict[str
     """
     known: dict[str, Any] = {"parameters": dict(submission.parameters), "who": submission.who, "versions": _versions()}
     if submission.function is not None:
-        return known | _prepared_python(submission)
+        return known | _prepared_python(submission, foresees)
     experiment = loaded(submission)
     for name in experiment.instruments:
         if name not in instruments.descriptions() and (why := instruments.why_unknown(name)):
@@ -96,15 +107,18 @@ def _experiment(submission: Submission, instruments: LabInstruments) -> dict[str
     total = count_steps(experiment, submission.parameters)
     described = {"format": experiment.format, "source": experiment.source, "hash": experiment.hash, "steps": total}
     known["instruments"] = sorted(experiment.instruments)
+    if foresees is not None:
+        known["forecast"] = foresees.of_file(experiment, submission.parameters).as_dict()
     return known | {"name": submission.name or experiment.name, "experiment": described | {"file": submission.file}}
 
 
-def _prepared_python(submission: Submission) -> dict[str, Any]:
+def _prepared_python(submission: Submission, foresees: Foresees | None) -> dict[str, Any]:
     source, function = str(submission.experiment), str(submission.function)
     digest = digest_of(source)
     check_parameters(load_function(source, function, digest), submission.parameters)
     described = {"format": "python", "source": source, "hash": digest, "function": function}
-    return {"name": submission.name or function, "experiment": described | {"file": submission.file}}
+    foreseen = {} if foresees is None else {"forecast": foresees.of_python(function, digest).as_dict()}
+    return {"name": submission.name or function, "experiment": described | {"file": submission.file}} | foreseen
 
 
 def loaded(submission: Submission) -> Experiment:

@@ -23,8 +23,8 @@ def checked_terms(said: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of a run's waiting, in the form in which it is kept.
 
     Args:
-        said: any of `priority` (whole number), `not_before` (ISO 8601 with its zone, or None), `labels` (texts),
-            `again` (turns after the first; None: until told), `name`, `held`.
+        said: any of `priority` (whole number), `not_before` and `finish_by` (ISO 8601 with its zone, or None), `labels`
+            (texts), `again` (turns after the first; None: until told), `name`, `held`.
 
     Raises:
         InvalidError: `faults` lists everything that is wrong.
@@ -80,6 +80,14 @@ def _priority(value: Any) -> int:
 
 
 def _not_before(value: Any) -> str | None:
+    return _moment("not_before", value)
+
+
+def _finish_by(value: Any) -> str | None:
+    return _moment("finish_by", value)
+
+
+def _moment(term: str, value: Any) -> str | None:
     if value is None:
         return None
     try:
@@ -89,7 +97,7 @@ def _not_before(value: Any) -> str | None:
     except (ValueError, OverflowError):
         pass
     raise InvalidError(
-        f"not_before={_short(value)} is no time with its zone.",
+        f"{term}={_short(value)} is no time with its zone.",
         way_out="Write for instance 2026-11-22T02:00Z or 2026-11-22T02:00+01:00.",
     )
 
@@ -144,6 +152,7 @@ _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "name": _name,
     "priority": _priority,
     "not_before": _not_before,
+    "finish_by": _finish_by,
     "labels": _labels,
     "again": _again,
     "held": _held,

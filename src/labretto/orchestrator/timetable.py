@@ -143,8 +143,7 @@ class Timetable:
         await self._journal.schedules.pass_over(schedule, taken)
         task: dict[str, Any] = {"title": f"The schedule {schedule.name!r} could not submit its run"}
         task |= {"description": f"It was due at {_told(due)}. {error}", "kind": "schedule", "priority": "high"}
-        made = await self._journal.tasks.create(**task, key=f"schedule {schedule.id} {isoformat(due)}")
-        self._changes.publish("task", made.as_dict())
+        await self._journal.tasks.create(**task, key=f"schedule {schedule.id} {isoformat(due)}")
 
 
 def _latest(schedule: Schedule, at: datetime) -> datetime:
