@@ -11,16 +11,31 @@ from labretto.experiment.load import WORDS, load
 from labretto.experiment.parameters import SCHEMA_WORDS
 from labretto.experiment.steps import STEP_WORDS
 from labretto.instrument.describe import describe
+from labretto.instrument.simulated.camera import Camera
+from labretto.instrument.simulated.furnace import Furnace
 from labretto.instrument.simulated.potentiostat import Potentiostat
+from labretto.instrument.simulated.pump import Pump
 from labretto.instrument.simulated.stage import SampleStage
 
-PAGE = (Path(__file__).parents[2] / "docs/reference/experiment-file.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"^```(?:yaml|json)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "reference/experiment-file.md").read_text(encoding="utf-8")
+HOW_TO = (DOCS / "how-to/experiment-that-decides.md").read_text(encoding="utf-8")
+EXAMPLES, PIECES = (
+    re.findall(r"^```(?:yaml|json)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) for page in (PAGE, HOW_TO)
+)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_each_example_can_be_read(example):
     assert load(example).steps
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_each_piece_of_the_how_to_can_be_run_on_the_simulated_lab(piece):
+    drivers = {"stage": SampleStage, "potentiostat": Potentiostat, "furnace": Furnace, "camera": Camera, "pump": Pump}
+    lab = {name: describe(driver, name=name).description.as_dict() for name, driver in drivers.items()}
+
+    assert check(load(piece), {}, lab) == []
 
 
 def test_the_first_example_can_be_run_on_the_simulated_lab():
