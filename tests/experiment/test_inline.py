@@ -3,6 +3,7 @@
 import pytest
 
 from labretto.errors import InvalidError, NotFoundError
+from labretto.experiment.check import check
 from labretto.experiment.inline import inline
 from labretto.experiment.load import load
 
@@ -103,3 +104,19 @@ def test_a_fault_in_a_file_is_placed_in_that_file(tmp_path):
 
     with pytest.raises(InvalidError, match=r"wash.yaml: line 3, column 3: 'wiht' is not a word"):
         inline(MAIN, tmp_path)
+
+
+@pytest.mark.parametrize("head", ["", "---\n"])
+def test_what_the_lab_has_against_a_file_is_placed_in_that_file(tmp_path, lab, head):
+    (tmp_path / "go.yaml").write_text(head + "# first\nsteps:\n- do: stage.move\n  with: {x: 500}\n")
+    main = (
+        "experiments: {go: go.yaml, home: home.yaml}\nsteps:\n- experiment: go\n- experiment: home\n- do: stage.fly\n"
+    )
+    (tmp_path / "home.yaml").write_text("steps:\n- do: stage.hom\n")
+
+    own, in_go, in_home = check(load(inline(main, tmp_path)), {}, lab)
+
+    assert str(own).startswith("line 5, column 3: stage has no action")
+    line = 5 if head else 4
+    assert f"go.yaml, line {line}, column 10: stage.move: x=500 mm is above 100 mm" in str(in_go)
+    assert "home.yaml, line 2, column 3: stage has no action 'hom'" in str(in_home)

@@ -37,6 +37,7 @@ from labretto.experiment.model import (
     Write,
 )
 from labretto.experiment.offered import Descriptions, Offered, in_unit, result_of, schema_of
+from labretto.experiment.placing import in_their_files
 from labretto.experiment.policy import PLAIN
 from labretto.experiment.reference import Reference, Value, Where, references
 from labretto.experiment.scope import Binding, Scope, has_result, open_lists
@@ -55,7 +56,8 @@ def check(experiment: Experiment, parameters: Mapping[str, Any], descriptions: D
     done here.
     """
     known = _checked(experiment, parameters, descriptions)
-    return sorted(known.faults.found, key=lambda fault: (fault.line or 0, fault.column or 0))
+    found = sorted(known.faults.found, key=lambda fault: (fault.line or 0, fault.column or 0))
+    return in_their_files(found, experiment.source)
 
 
 def columns(experiment: Experiment, descriptions: Descriptions) -> dict[str, Mapping[str, Any]]:

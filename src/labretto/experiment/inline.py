@@ -15,6 +15,7 @@ from labretto.errors import NotFoundError
 from labretto.experiment.document import MAX_BYTES, Node, read_text
 from labretto.experiment.faults import Faults, refusal
 from labretto.experiment.parts import read_part
+from labretto.experiment.placing import INDENT
 from labretto.experiment.words import mapping_of
 
 
@@ -73,12 +74,11 @@ def _content(path: Path, name: str) -> tuple[str, Node]:
 
 def _below(name: str, text: str) -> str:
     """One entry of `files:`, the file's text as it stands in its file."""
-    lines = text.split("\n")
-    if lines and lines[0].rstrip() == "---":
-        lines = lines[1:]
-    return (
-        f"  {json.dumps(name, ensure_ascii=False)}:\n" + textwrap.indent("\n".join(lines).rstrip("\n"), "    ") + "\n"
-    )
+    lines = text.rstrip("\n").split("\n")
+    if lines[0].rstrip() == "---":
+        lines[0] = "# ---"  # every line keeps its number
+    content = textwrap.indent("\n".join(lines), " " * INDENT)
+    return f"  {json.dumps(name, ensure_ascii=False)}:\n{content}\n"
 
 
 def _means(text: str, wanted: Any) -> bool:

@@ -21,6 +21,7 @@ from labretto.experiment.faults import EnoughFaultsError, Faults, refusal
 from labretto.experiment.model import Experiment, Fault, Parameter, Step
 from labretto.experiment.parameters import parameters_of
 from labretto.experiment.parts import experiments_of, refuse_too_deep, refuse_unknown_calls
+from labretto.experiment.placing import in_their_files
 from labretto.experiment.steps import steps_below
 from labretto.experiment.words import kind, refuse_unknown, text_of
 
@@ -44,7 +45,7 @@ def load(text: str, *, file: str | None = None) -> Experiment:
         experiment = _experiment(root, text, file, faults) if root is not None else None
     if faults.found or experiment is None:
         faults.found.sort(key=lambda fault: (fault.line or 0, fault.column or 0))
-        raise refusal(faults.found, file or "the experiment")
+        raise refusal(in_their_files(faults.found, text), file or "the experiment")
     return experiment
 
 
