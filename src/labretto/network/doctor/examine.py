@@ -13,6 +13,7 @@ from labretto.network.doctor.elsewhere import check_elsewhere
 from labretto.network.doctor.finding import Finding, fault, faults_of, ok
 from labretto.network.doctor.lives import check_lives, check_records
 from labretto.network.doctor.machine import check_machine
+from labretto.network.doctor.outside import check_outside
 from labretto.network.doctor.ports import check_ports, check_shared
 from labretto.network.doctor.storage import check_databases, check_home, check_permissions
 
@@ -24,6 +25,7 @@ OF_THE_LAB: tuple[Callable[[Lab], Iterable[Finding]], ...] = (
     check_shared,
     check_ports,
     check_elsewhere,
+    check_outside,
     check_drivers,
 )
 
