@@ -98,12 +98,12 @@ def test_the_lab_files_of_the_reference_are_read(tmp_path: Path) -> None:
 
 def requests_of(document: Any) -> set[str]:
     """`GET /path` of every route in an OpenAPI document."""
-    methods = {"get", "put", "post", "delete"}
+    methods = {"get", "put", "post", "patch", "delete"}
     return {f"{each.upper()} {path}" for path, told in document["paths"].items() for each in methods & set(told)}
 
 
 def told(text: str) -> set[str]:
-    return set(re.findall(r"`((?:GET|PUT|POST|DELETE) /[^`]*)`", text))
+    return set(re.findall(r"`((?:GET|PUT|POST|PATCH|DELETE) /[^`]*)`", text))
 
 
 def test_the_requests_of_a_hub_are_those_of_the_reference(command_line: Any) -> None:

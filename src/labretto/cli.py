@@ -1,4 +1,4 @@
-"""The command line: `labretto demo | up | serve | run | records | connect | conformance | doctor`.
+"""The command line: `labretto demo | up | serve | run | queue | records | connect | conformance | doctor`.
 
 Commands read arguments and print; everything they do is done by the rooms below. What is imported by a command is
 imported inside it, so that `labretto --help` is quick.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from labretto import cli_queue
 from labretto.errors import FailedError, LabError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -148,12 +149,18 @@ def run(
     ] = None,
     hub: HubOption = None,
     wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
+    priority: cli_queue.Priority = None,
+    not_before: cli_queue.NotBefore = None,
+    labels: cli_queue.Labels = None,
+    again: Annotated[int, typer.Option(help="How often it is to be done after this time.", min=0)] = 0,
+    hold: Annotated[bool, typer.Option("--hold", help="It does not begin before it is released.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit an experiment, watch it, and say where its record is."""
     from labretto.terminal import pairs, run_experiment
 
-    run_experiment(experiment, pairs(parameter or []), lab=lab, hub=hub, wait=wait, as_json=as_json)
+    terms = cli_queue.terms(priority, not_before, labels) | {"again": again, "held": hold}
+    run_experiment(experiment, pairs(parameter or []), terms, lab=lab, hub=hub, wait=wait, as_json=as_json)
 
 
 @app.command()
@@ -162,6 +169,7 @@ def records(
     state: Annotated[str | None, typer.Option(help="succeeded, failed, aborted, running ...")] = None,
     after: Annotated[str | None, typer.Option(help="Submitted then or later, such as 2026-11-21.")] = None,
     before: Annotated[str | None, typer.Option(help="Submitted earlier.")] = None,
+    label: Annotated[str | None, typer.Option(help="With this label.")] = None,
     lab: Annotated[str, typer.Option(help="The lab's name.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
     as_json: AsJson = False,
@@ -169,7 +177,8 @@ def records(
     """Find the records that runs have left; works whether or not a hub runs."""
     from labretto.terminal import list_records
 
-    list_records(lab, {"text": text, "state": state, "after": after, "before": before, "limit": limit}, as_json=as_json)
+    query = {"text": text, "state": state, "after": after, "before": before, "label": label, "limit": limit}
+    list_records(lab, query, as_json=as_json)
 
 
 @app.command()
@@ -272,6 +281,8 @@ def alarms(
 
     terminal_hosts.show_alarms(hub, seen, note, as_json=as_json)
 
+
+app.add_typer(cli_queue.app, name="queue")
 
 tokens = typer.Typer(help="Who may ask a lab from elsewhere: make, list and revoke their tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="token")

@@ -247,19 +247,26 @@ def _shown(token: Token) -> dict[str, Any]:
 
 
 def run_experiment(
-    file: Path, parameters: Mapping[str, Any], *, lab: Path | None, hub: str | None, wait: bool, as_json: bool
+    file: Path,
+    parameters: Mapping[str, Any],
+    terms: Mapping[str, Any],
+    *,
+    lab: Path | None,
+    hub: str | None,
+    wait: bool,
+    as_json: bool,
 ) -> None:
     """See `labretto run`."""
     if lab is None:
         with Hub(hub) as found:
-            _submit(found, file, parameters, wait=wait, as_json=as_json)
+            _submit(found, file, parameters, terms, wait=wait, as_json=as_json)
         return
     from labretto import hub as hubs
 
     def ready(running: RunningHub) -> Any:
         def work() -> None:
             with Hub(running.url) as found:
-                _submit(found, file, parameters, wait=True, as_json=as_json)
+                _submit(found, file, parameters, terms, wait=True, as_json=as_json)
 
         return asyncio.to_thread(work)
 
@@ -267,8 +274,10 @@ def run_experiment(
         raise KeyboardInterrupt
 
 
-def _submit(hub: Hub, file: Path, parameters: Mapping[str, Any], *, wait: bool, as_json: bool) -> None:
-    handle = hub.submit(file, **parameters)
+def _submit(
+    hub: Hub, file: Path, parameters: Mapping[str, Any], terms: Mapping[str, Any], *, wait: bool, as_json: bool
+) -> None:
+    handle = hub.enqueue(file, parameters, terms)
     if wait:
         finish(hub, handle, as_json=as_json)
     elif as_json:

@@ -145,25 +145,19 @@ SENTENCES = [
     (Row("r", held=True, reason="Held by ada: the lamp is warm."), "Held by ada: the lamp is warm."),
     (Row("r", held=True), "A person holds it back."),
     (Row("r", not_before=LATER), f"It is not to begin before {LATER}."),
-    (Row("r", ("stage", "furnace")), "furnace is used by the run 'anneal' (7)."),
-    (Row("r", ("camera",)), "camera is kept for the run 'scan' (first), which is ahead of it."),
-    (Row("r", ("pump",)), "2 runs act now, as many as may at once."),
+    (Row("r", ("stage", "furnace")), "Waits for furnace, which run 7 has."),
+    (Row("r", ("camera",)), 'Waits for camera, which run first… "scan" waits for before it.'),
+    (Row("r", ("pump",)), "Waits for its turn: as many runs act as may at once."),
 ]
 
 
 @pytest.mark.parametrize(("row", "sentence"), SENTENCES, ids=[sentence for _, sentence in SENTENCES])
 def test_each_kind_of_waiting_has_its_sentence(row: Row, sentence: str):
     first = Row("first", ("furnace", "camera"), position=-1)
-    users = {"furnace": "the run 'anneal' (7)"}
+    users = {"furnace": "run 7"}
     told = {each.run: each.why for each in standings([first, row], users, now=NOW, running=2, limit=2)}
 
     assert told["r"] == sentence
-
-
-def test_one_that_acts_alone_is_not_counted_in_words():
-    (told,) = standings([Row("r")], {}, now=NOW, running=1, limit=1)
-
-    assert told.why == "Another run acts now."
 
 
 def test_the_next_moment_to_look_is_the_first_time_that_is_still_to_come():

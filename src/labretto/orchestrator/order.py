@@ -91,15 +91,15 @@ def standings(
         users: instrument → who uses it, in words.
     """
     time = isoformat(now)
-    taken = {instrument: f"is used by {user}" for instrument, user in users.items()}
+    taken = {instrument: f"{user} has" for instrument, user in users.items()}
     for row in in_order(queued):
         why = _kept_back(row, time) or _in_use(row, taken) or _too_many(running, limit)
         yield Standing(row.id, why)
         if why is None:
             running += 1
-            taken |= dict.fromkeys(row.instruments, f"is used by {_named(row)}")
+            taken |= dict.fromkeys(row.instruments, f"{_named(row)} has")
         elif not _kept_back(row, time):
-            taken = dict.fromkeys(row.instruments, f"is kept for {_named(row)}, which is ahead of it") | taken
+            taken = dict.fromkeys(row.instruments, f"{_named(row)} waits for before it") | taken
 
 
 def next_due(queued: Sequence[Waiting], now: datetime) -> datetime | None:
@@ -118,14 +118,14 @@ def _kept_back(row: Waiting, time: str) -> str | None:
 
 
 def _in_use(row: Waiting, taken: Mapping[str, str]) -> str | None:
-    return next((f"{name} {taken[name]}." for name in row.instruments if name in taken), None)
+    return next((f"Waits for {name}, which {taken[name]}." for name in row.instruments if name in taken), None)
 
 
 def _too_many(running: int, limit: int | None) -> str | None:
     if limit is None or running < limit:
         return None
-    return "Another run acts now." if running == 1 else f"{running} runs act now, as many as may at once."
+    return "Waits for its turn: as many runs act as may at once."
 
 
 def _named(row: Waiting) -> str:
-    return f"the run {row.name!r} ({row.id})"
+    return f'run {row.id[:8]}… "{row.name}"'
