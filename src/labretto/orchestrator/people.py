@@ -137,8 +137,10 @@ class People:
         moment = self.tasks.next_moment()
         left = (datetime.fromisoformat(moment) - now()).total_seconds() if moment else _LOOK_AT_LEAST_EVERY
         if left > 0:
+            # Not wait_for: in Python 3.11 it may swallow a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._look.wait(), min(left, _LOOK_AT_LEAST_EVERY))
+                async with asyncio.timeout(min(left, _LOOK_AT_LEAST_EVERY)):
+                    await self._look.wait()
 
     async def _remind(self, at: datetime) -> None:
         for task in await self.tasks.take_reminders(at):
