@@ -3,6 +3,8 @@
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -108,3 +110,12 @@ def test_what_the_constructor_says_is_told() -> None:
 def test_what_cannot_be_meant_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):
         start_background(Motor, **words)
+
+
+def test_a_script_that_ends_without_stopping_what_it_serves_ends_in_silence() -> None:
+    """The process lets no thread begin any more by then, also none that would wait for the driver."""
+    program = "import labretto, pathlib; labretto.start(type('Lamp', (), {'flash': lambda self: None}), name='lamp')"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+
+    assert (done.returncode, done.stderr) == (0, "")

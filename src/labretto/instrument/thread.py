@@ -78,6 +78,8 @@ class DriverThread:
         self._tasks: set[asyncio.Task[None]] = set()
         self._beside: list[threading.Thread] = []
         self._ended = threading.Event()
+        self._gone = asyncio.Event()
+        """The same, for the front loop."""
         self._thread: threading.Thread | None = None
 
     async def open(self) -> None:
@@ -233,7 +235,9 @@ class DriverThread:
             self._at_end()
             return
         self.soon(self.loop.stop)
-        await asyncio.to_thread(self._ended.wait, within)
+        with contextlib.suppress(TimeoutError):
+            # Not by a thread of the loop's: a process that ends, as a script does, lets no thread begin any more.
+            await asyncio.wait_for(self._gone.wait(), within)
         if self._ended.is_set():
             self._thread.join()
         closed = UnreachableError(f"{self._name} was closed before it answered.")
@@ -255,6 +259,7 @@ class DriverThread:
             self.loop.close()
             self._at_end()
             self._ended.set()
+            self.tell(self._gone.set)
 
     async def _end_tasks(self) -> None:
         """What the driver itself began in the loop, or what an action was doing when it did not end in time."""
