@@ -43,6 +43,7 @@ from labretto.orchestrator.queue import Orchestrator
 from labretto.orchestrator.queue_api import queue_routes
 from labretto.orchestrator.supervised import SupervisedInstruments
 from labretto.orchestrator.tasks_api import task_routes
+from labretto.orchestrator.timekeeping import Timekeeping
 from labretto.orchestrator.tracing import tracing
 from labretto.web.app import build
 from labretto.web.metrics import Metrics, metrics_routes
@@ -104,6 +105,8 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         stack.callback(instruments.close)
         await asyncio.gather(instruments.meet(), loading)
         catalog = Catalog(lab.folder / "records")
+        time = Timekeeping(lab.folder, journal, instruments)
+        stack.callback(time.close)
         orchestrator = Orchestrator(
             journal=journal,
             catalog=catalog,
@@ -112,6 +115,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             changes=changes,
             limit=lab.runs_at_once,
             autostart=lab.orchestrator.autostart,
+            foresight=time.foresight,
         )
         await stack.enter_async_context(orchestrator)
         people = await stack.enter_async_context(People(orchestrator))
@@ -123,6 +127,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             instrument_routes(instruments, orchestrator),
             host_routes(instruments),
         ]
+        routers += await stack.enter_async_context(time.keeping(orchestrator))
         streams = Streams(changes, journal)
         routers.append(stream_routes(streams, journal))
         if lab.compat.helao:
