@@ -15,6 +15,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePath
 from typing import Any
@@ -105,6 +106,41 @@ def decode_framed(frames: Sequence[Any], kind: Any = Any) -> Any:
         return msgspec.msgpack.Decoder(kind, ext_hook=unpack).decode(frames[0])
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError, struct.error, IndexError) as error:
         raise InvalidError(f"The message is not msgpack of ours: {error}.") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An array, or one number, as bytes and what they mean."""
+
+    dtype: str
+    """As numpy spells it: "<f8"."""
+    shape: tuple[int, ...]
+    memory: Buffer
+    """In C order."""
+    dims: tuple[str, ...] | None = None
+    unit: str | None = None
+
+
+def raw(value: Any) -> Raw:
+    """`value` as raw bytes; a plain number is an array without axes.
+
+    Raises:
+        CannotEncodeError: it is no number and no array of numbers.
+    """
+    for kind, dtype, letter in ((bool, "|b1", "?"), (int, "<i8", "q"), (float, "<f8", "d")):
+        if isinstance(value, kind):
+            try:
+                return Raw(dtype, (), struct.pack(f"<{letter}", value))
+            except struct.error as error:
+                raise CannotEncodeError(f"{value:.3g} has more than 64 bits.") from error
+    if not is_array(value) or value.shape == ():
+        raise CannotEncodeError(f"A value of type {type(value).__qualname__} is no array of numbers.")
+    try:
+        array = _numbers(value)
+    except NotImplementedError as error:
+        raise CannotEncodeError(str(error)) from error
+    dims = getattr(value, "dims", None)
+    return Raw(array.dtype.str, tuple(array.shape), _memory(array), dims, getattr(value, "unit", None))
 
 
 def decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:

@@ -2,7 +2,8 @@
 
 Requests that have to be quick are plain routes that go straight to `labretto.network.messages`; what people read
 (OpenAPI at /openapi.json, pages at /docs and /redoc) is generated from the description in `labretto.network.openapi`.
-Bodies and answers are JSON, or msgpack where exact arrays matter (`Content-Type` and `Accept: application/msgpack`).
+Bodies and answers are JSON, or msgpack where exact arrays matter (`Content-Type` and `Accept: application/msgpack`);
+an array alone has formats of its own (`labretto.network.http_formats`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from labretto.instrument.host import Host
 from labretto.instrument.leases import lease_as_dict
 from labretto.network import messages
 from labretto.network.docs import offline_docs
+from labretto.network.http_arrays import found_response, outcome_response, reading_response, result_response
 from labretto.network.http_client import open
 from labretto.network.http_events import Events, framed, server_sent
+from labretto.network.http_formats import in_format
 from labretto.network.http_guard import LOOPBACK, Guard
 from labretto.network.http_quick import Quick, connection_with
 from labretto.network.http_thing import ThingRoutes
@@ -39,7 +42,6 @@ from labretto.network.http_wire import (
     answering,
     asked_from,
     encoded,
-    invocation_response,
     lease_of,
     parsed_body,
     seconds_of,
@@ -239,6 +241,8 @@ class _Routes:
             "/actions/{action}": {"POST": self.invoke},
             "/actions/{action}/{identity}": {"PUT": self.invoke, "GET": self.find, "DELETE": self.cancel},
             "/actions/{action}/{identity}/check": {"POST": self.check},
+            "/actions/{action}/{identity}/result": {"GET": self.result},
+            "/actions/{action}/{identity}/result/{path:path}": {"GET": self.result},
             "/invocations/{identity}/check": {"POST": self.check},
             "/invocations/{identity}": {"GET": self.find, "DELETE": self.cancel},
             "/attributes": {"GET": self.read_all},
@@ -259,18 +263,20 @@ class _Routes:
         return encoded(request, await self._ask(messages.Health()))
 
     async def read_all(self, request: Request) -> Response:
-        return encoded(request, await self._ask(messages.ReadAll()))
+        asked = messages.ReadAll()
+        return in_format(request, messages.labelled(self._host.description, asked, await self._ask(asked)))
 
     async def read(self, request: Request) -> Response:
         fresh = "no-cache" in request.headers.get("cache-control", "")
-        return encoded(request, await self._ask(messages.Read(request.path_params["name"], fresh)))
+        name = request.path_params["name"]
+        return reading_response(request, self._host.description, name, await self._ask(messages.Read(name, fresh)))
 
     async def write(self, request: Request) -> Response:
         body = await parsed_body(request)
         if not isinstance(body, dict) or body.keys() != {"value"}:
             raise InvalidError("To set an attribute send its value.", way_out='Send a body such as {"value": 1.5}.')
         asked = messages.Write(request.path_params["name"], body["value"], lease_of(request))
-        return encoded(request, await self._ask(asked))
+        return reading_response(request, self._host.description, asked.attribute, await self._ask(asked))
 
     async def invoke(self, request: Request) -> Response:
         body = await parsed_body(request)
@@ -284,11 +290,19 @@ class _Routes:
             actor_of(request),
             wait="respond-async" not in request.headers.get("prefer", ""),
         )
-        return invocation_response(request, await self._ask(asked))
+        return outcome_response(request, self._host.description, await self._ask(asked))
 
     async def find(self, request: Request) -> Response:
+        return found_response(request, self._host.description, await self._find(request))
+
+    async def result(self, request: Request) -> Response:
+        path = request.path_params.get("path", "")
+        return result_response(request, self._host.description, await self._find(request), path)
+
+    async def _find(self, request: Request) -> dict[str, Any]:
         asked = messages.Find(request.path_params["identity"], request.path_params.get("action"))
-        return encoded(request, await self._ask(asked))
+        found: dict[str, Any] = await self._ask(asked)
+        return found
 
     async def cancel(self, request: Request) -> Response:
         within = seconds_of(request, "within")

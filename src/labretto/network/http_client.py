@@ -15,10 +15,12 @@ from labretto.errors import FailedError, InvalidError, LabError, from_problem
 from labretto.instrument import codec
 from labretto.network import messages
 from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, unreachable
-from labretto.network.http_events import unframed
+from labretto.network.http_events import unframed as events_in
+from labretto.network.http_formats import FRAMES, unframed
 
 _MSGPACK = "application/msgpack"
 _JSON = "application/json"
+_ACCEPT = f"{_MSGPACK}, {_JSON};q=0.5"
 
 _KEEP_ALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -31,6 +33,9 @@ _KEEP_ALIVE = [
 
 
 _MAY_TAKE_LONG = messages.Invoke | messages.Check | messages.Cancel | messages.Stop
+
+_MAY_HOLD_ARRAYS = messages.Read | messages.ReadAll | messages.Write | messages.Invoke | messages.Find
+"""Large arrays are asked for as they lie in the host's memory; who does not know that format sends another."""
 
 _AT_ONCE = 16
 """Connections for quick requests; more at one time would only be opened to be closed again."""
@@ -72,7 +77,7 @@ class HttpConnection:
     async def ask(self, request: messages.Request) -> Any:
         """The value that answers `request`; see `labretto.network.connection.Connection`."""
         method, path, body, headers = as_http(request)
-        headers = {"accept": f"{_MSGPACK}, {_JSON};q=0.5", **headers}
+        headers = {"accept": f"{FRAMES}, {_ACCEPT}" if isinstance(request, _MAY_HOLD_ARRAYS) else _ACCEPT, **headers}
         data = None
         if body is not None:
             data = self._encoded(body)
@@ -115,7 +120,10 @@ class HttpConnection:
 
     def _value(self, response: httpx2.Response) -> Any:
         try:
-            if _is_msgpack(response):
+            if _media(response) == FRAMES:
+                self._speaks_msgpack = True
+                value = codec.decode_framed(unframed(response.content))
+            elif _is_msgpack(response):
                 self._speaks_msgpack = True
                 value = codec.decode(response.content)
             else:
@@ -208,7 +216,11 @@ def _quoted(part: str) -> str:
 
 
 def _is_msgpack(response: httpx2.Response) -> bool:
-    return str(response.headers.get("content-type", "")).startswith(_MSGPACK)
+    return _media(response) == _MSGPACK
+
+
+def _media(response: httpx2.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
 class _EventStream:
@@ -245,7 +257,7 @@ class _EventStream:
         async with self._connection.stream("/events") as chunks:
             async for chunk in chunks:
                 buffer += chunk
-                for topic, body in unframed(buffer):
+                for topic, body in events_in(buffer):
                     self.hearing.set()
                     if topic:
                         self._listeners.tell(topic, body)

@@ -31,6 +31,7 @@ from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.instrument.reading import Reading
 from labretto.network import messages
+from labretto.network.http_formats import JSON, RAW, accepted
 from labretto.network.http_guard import refusal
 from labretto.network.http_wire import MSGPACK, problem_response
 
@@ -40,7 +41,8 @@ _HEADER = re.compile(rb"([A-Za-z-]+): ?([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)
 _USUAL = frozenset({b"host", b"accept", b"accept-encoding", b"accept-language", b"user-agent", b"connection"})
 """Headers that a reading client sends; a request with any other goes the long way."""
 
-_FORMATS = re.compile(r"(application/(json|msgpack)|\*/\*)(;q=[0-9.]+)?")
+_PLAIN = ("number", "integer", "boolean", "string")
+"""Attributes of these types; arrays have more formats than are known here."""
 
 _LONGEST = 2_048
 _KEPT = 256
@@ -88,14 +90,13 @@ class Quick:
         headers = _headers(fields)
         if request is None or headers is None:
             return None
-        attribute, accept = request[1].decode(), headers.get(b"accept", b"*/*").decode()
-        formats = [each.strip() for each in accept.split(",")]
-        plain = all(_FORMATS.fullmatch(each) for each in formats)
-        known = attribute in self.host.description.attributes
-        raw = Headers(raw=[*headers.items()])
-        if not (plain and known and b"host" in headers) or refusal(raw, self._names) is not None:
+        described = self.host.description.attributes.get(request[1].decode())
+        media = accepted(headers.get(b"accept", b"").decode())[0]
+        if described is None or described.schema.get("type") not in _PLAIN or media in RAW or b"host" not in headers:
             return None
-        return Asked(attribute, MSGPACK in accept)
+        if refusal(Headers(raw=[*headers.items()]), self._names) is not None:
+            return None
+        return Asked(described.name, media != JSON)
 
 
 def _headers(fields: list[bytes]) -> dict[bytes, bytes] | None:
