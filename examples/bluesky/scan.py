@@ -8,10 +8,10 @@ by `labretto up lab.toml`, and only the part below the line is what a beamline's
 """
 
 import bluesky.plans as bp
+from bluesky import RunEngine
 from bluesky.callbacks.best_effort import BestEffortCallback
 
 import labretto
-from bluesky import RunEngine
 from labretto.bluesky import device
 from labretto.instrument.simulated.camera import Camera
 from labretto.instrument.simulated.stage import SampleStage
