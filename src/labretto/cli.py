@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from labretto import cli_queue
+from labretto import cli_queue, cli_tasks
 from labretto.errors import FailedError, LabError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -129,6 +129,9 @@ def serve(
     setting: Annotated[list[str] | None, typer.Option(help="An argument of the constructor: NAME=VALUE.")] = None,
     path: Annotated[Path | None, typer.Option(help="Folder in which the driver's module stands.")] = None,
     helao: Annotated[bool, typer.Option("--helao", help="Also offer the HELAO tutorial's routes (GET acts).")] = False,
+    announce: Annotated[
+        bool, typer.Option("--announce", help="Let others find it on the network by its name.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
     log: Log = None,
 ) -> None:
@@ -137,7 +140,8 @@ def serve(
 
     _log(verbose, log)
     shown = name or driver.rpartition(":")[2].rpartition(".")[2].lower()
-    raise typer.Exit(serve_alone(driver, shown, port, pairs(setting or []), path, helao=helao, host=host))
+    where = {"host": host, "port": port, "announce": announce}
+    raise typer.Exit(serve_alone(driver, shown, where, pairs(setting or []), path, helao=helao))
 
 
 @app.command()
@@ -220,12 +224,14 @@ def conformance(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="ACTION.NAME=VALUE, VALUE as JSON.")
     ] = None,
+    token: Annotated[str | None, typer.Option(help="What the host asks for; default: LABRETTO_TOKEN.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Hold a host, whoever wrote it, to the contract; status 0 if it keeps it, 1 if not."""
     from labretto.terminal import hold_to_the_contract, pairs
 
-    kept = hold_to_the_contract(url, allow or [], pairs(use or []), pairs(parameter or []), as_json=as_json)
+    words = (allow or [], pairs(use or []), pairs(parameter or []))
+    kept = hold_to_the_contract(url, *words, token=token, as_json=as_json)
     raise typer.Exit(0 if kept else 1)
 
 
@@ -269,6 +275,17 @@ def logs(
     terminal_hosts.show_log(name, lines, hub, follow=follow, as_json=as_json)
 
 
+@app.command("find")
+def find_instruments(
+    seconds: Annotated[float, typer.Option(help="How long to look; a board tells every half minute.", min=0.1)] = 3.0,
+    as_json: AsJson = False,
+) -> None:
+    """What announces itself on this network. Nothing is connected to: lab.toml says which of it is meant."""
+    from labretto import terminal_hosts
+
+    terminal_hosts.show_announced(seconds, as_json=as_json)
+
+
 @app.command()
 def alarms(
     seen: Annotated[str | None, typer.Option("--seen", help="Id of an alarm that you have seen.")] = None,
@@ -283,6 +300,8 @@ def alarms(
 
 
 app.add_typer(cli_queue.app, name="queue")
+app.add_typer(cli_tasks.app, name="tasks")
+app.command("answer")(cli_tasks.answer)
 
 tokens = typer.Typer(help="Who may ask a lab from elsewhere: make, list and revoke their tokens.", no_args_is_help=True)
 app.add_typer(tokens, name="token")

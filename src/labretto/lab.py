@@ -106,6 +106,12 @@ class LabInstrument(_Frozen):
     """`module:Class`."""
     url: _Url | None = None
     """A host that somebody else runs."""
+    discover: bool | Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")] = False
+    """The name under which a host elsewhere announces itself; true: the same name (`labretto.network.announce`)."""
+    key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{43}$")] | None = None
+    """Public key of a host that is found by its name: only that host is understood, and shown a token."""
+    announce: bool = False
+    """Its host announces itself on the network."""
     token_file: Path | None = None
     """The token that the host elsewhere asks for."""
     host: str = "127.0.0.1"
@@ -394,14 +400,19 @@ def _disagreements(table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     taken: dict[Any, str] = {table.get("port", 8000): "the hub"}
     for name, entry in entries.items():
         place, path = f"instruments.{name}", ["instruments", name]
-        if ("driver" in entry) == ("url" in entry):
-            what = "both a driver and a url" if "driver" in entry else "neither a driver nor a url"
-            way_out = f"Give it {_WORDS['driver']}, or a host elsewhere: {_WORDS['url']}."
+        ways = [way for way in ("driver", "url", "discover") if entry.get(way)]
+        if len(ways) != 1:
+            what = f"both a {' and a '.join(ways)}" if ways else "neither a driver nor a url"
+            way_out = f"Give it {_WORDS['driver']}, or a host elsewhere: {_WORDS['url']}, or discover = true."
             yield {"path": path, "detail": f"{place} has {what}.", "way_out": way_out}
-        useless = [] if "url" not in entry else [k for k in entry if k not in {"url", "token_file", "name", "compat"}]
-        for key in (k for k in useless if k != "driver" and k in LabInstrument.model_fields):
-            detail = f"{place}.{key} means nothing beside a url: the host elsewhere has its own settings."
+        elsewhere = next((way for way in ways if way != "driver"), None)
+        useful = {"url", "token_file", "name", "compat", "discover", *(["key"] if elsewhere == "discover" else [])}
+        for key in (k for k in entry if elsewhere and k not in useful | {"driver"} and k in LabInstrument.model_fields):
+            detail = f"{place}.{key} means nothing beside a {elsewhere}: the host elsewhere has its own settings."
             yield {"path": [*path, key], "detail": detail, "way_out": "Drop it."}
+        if elsewhere == "discover" and "token_file" in entry and "key" not in entry:
+            detail = f"{place}: anybody can announce a name, and would be shown the token in {place}.token_file."
+            yield {"path": [*path, "token_file"], "detail": detail, "way_out": "Give its `key`, or its `url`."}
         port = entry.get("port")
         if port in taken:
             detail = f"{place}.port={port} is the port of {taken[port]} already."

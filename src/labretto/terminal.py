@@ -120,27 +120,26 @@ def _demo_run(url: str, scan: Path, as_json: bool) -> None:
 def serve_alone(
     driver: str,
     name: str,
-    port: int | None,
+    where: Mapping[str, Any],
     settings: Mapping[str, Any],
     path: Path | None,
     *,
     helao: bool,
-    host: str = "127.0.0.1",
 ) -> int:
-    """See `labretto serve`; answers the exit status."""
+    """See `labretto serve`; answers the exit status. `where`: host, port, whether to announce it."""
     from dataclasses import replace
 
     from labretto.network.serve import order_alone, serve
 
     try:
-        found = LabInstrument(name=name, driver=driver, host=host, port=port, settings=dict(settings), path=path)
+        found = LabInstrument(name=name, driver=driver, settings=dict(settings), path=path, **where)
     except ValueError as error:
         raise InvalidError(f"{driver!r} is not module:Class.", way_out="Write for instance furnace:Furnace.") from error
     order = replace(order_alone(found), helao=helao)
 
     def ready(file: Any) -> None:
         print(f"{name}: {', '.join(file.addresses.values())}  (Ctrl-C ends)", flush=True)
-        if not is_loopback(host):
+        if not is_loopback(found.host):
             print(f"Its folder, with the tokens it knows: {order.lab_folder}", flush=True)
 
     return serve(order, ready=ready)
@@ -547,14 +546,20 @@ def _first_line(text: str) -> str:
 
 
 def hold_to_the_contract(
-    url: str, allow: Sequence[str], roles: Mapping[str, Any], parameters: Mapping[str, Any], *, as_json: bool
+    url: str,
+    allow: Sequence[str],
+    roles: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    *,
+    token: str | None,
+    as_json: bool,
 ) -> bool:
     """See `labretto conformance`; answers whether the host keeps the contract."""
     from labretto.network.conformance.candidate import permission
     from labretto.network.conformance.suite import examine
 
     allowed = permission(allow, roles, parameters)
-    report = asyncio.run(examine(url, allowed, told=_silent if as_json else _show_finding))
+    report = asyncio.run(examine(url, allowed, token=token, told=_silent if as_json else _show_finding))
     if as_json:
         print_json(report.as_dict())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Table
 
 from labretto.errors import ConflictError, NotFoundError
 from labretto.lab import ALONE, check_name, did_you_mean, home
+from labretto.network.announce import find_announced
 from labretto.network.log import last_lines
 from labretto.orchestrator.client import Hub
 from labretto.terminal import console, print_json
@@ -71,6 +73,17 @@ def show_alarms(hub: str | None, seen: str | None, note: str, *, as_json: bool) 
         print("No alarms.")
     else:
         console.print(_table(listed))
+
+
+def show_announced(seconds: float, *, as_json: bool) -> None:
+    """`labretto find`."""
+    found = asyncio.run(find_announced(seconds))
+    if as_json:
+        print_json([each.as_dict() for each in found])
+    elif not found:
+        print("Nothing announces itself here. A host does with `labretto serve ... --announce`.")
+    for each in [] if as_json else found:
+        print(f"{each.name}  {each.url}" + (f"  key {each.key}" if each.key else ""))
 
 
 def _table(alarms: list[dict[str, Any]]) -> Table:

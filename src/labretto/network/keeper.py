@@ -18,6 +18,7 @@ from labretto.instrument.describe import Description
 from labretto.instrument.differences import differences
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument
+from labretto.network.announce import find_announced
 from labretto.network.client import Instrument, open_instrument
 from labretto.network.connection import back_off
 from labretto.network.directory import HostFile
@@ -339,7 +340,7 @@ class LinkKeeper(Keeper):
 
     def __init__(self, entry: LabInstrument, tell: Listener, *, no_token: bool = False) -> None:
         super().__init__(entry, tell)
-        self._no_token = no_token
+        self._shows_none = no_token or (bool(entry.discover) and not entry.key)
         self._asked = asyncio.Event()
 
     async def restart(self) -> None:
@@ -351,19 +352,33 @@ class LinkKeeper(Keeper):
         while True:
             self._asked.clear()
             await self._forget_client()
-            client = self._client = await self._opened(str(self.entry.url))
+            client = self._client = await self._opened()
             while not self._asked.is_set():
                 self._be("ready", address=client.address)
                 await self._lost(client)
 
     def _token(self) -> str | None:
         """Read anew each time: a token that has ended is replaced without a restart."""
-        return read_secret(self.entry.token_file) if self.entry.token_file else "" if self._no_token else None
+        return read_secret(self.entry.token_file) if self.entry.token_file else "" if self._shows_none else None
 
-    async def _opened(self, address: str) -> Instrument:
+    async def _where(self) -> str:
+        """Its address; the one that is announced now, where lab.toml says a name."""
+        if not self.entry.discover:
+            return str(self.entry.url)
+        name = self.entry.name if self.entry.discover is True else self.entry.discover
+        found = await find_announced(wanted=name, key=self.entry.key)
+        if not found:
+            with_key = " with the key that lab.toml names" if self.entry.key else ""
+            raise UnreachableError(f"Nobody announces {name!r}{with_key} on this network.")
+        if len(found) > 1 and not self.entry.key:
+            several = ", ".join(each.url for each in found)
+            raise UnreachableError(f"Several announce {name!r}: {several}.", way_out="Say its `key`, or its `url`.")
+        return found[0].with_key(self.entry.key) if self.entry.key else found[0].url
+
+    async def _opened(self) -> Instrument:
         for pause in back_off(FIRST_PAUSE, LONGEST_PAUSE):
             try:
-                return await open_instrument(address, token=self._token())
+                return await open_instrument(await self._where(), token=self._token())
             except LabError as error:
                 self._unreachable(error)
                 await self._sleep(pause)

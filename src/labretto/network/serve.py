@@ -32,6 +32,7 @@ from labretto.instrument.limits_file import read_limits
 from labretto.instrument.overlay import Overlay
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument, alone_folder, check_name
+from labretto.network.announce import announced, ended
 from labretto.network.curve import server_key
 from labretto.network.directory import HostFile, remove_file, write_file
 from labretto.network.liveness import held, hold, released
@@ -177,6 +178,8 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         file = HostFile(*words, *source_of(host.description.driver))
         write_file(order.folder / "host.json", file.as_dict())
         stack.callback(remove_file, order.folder / "host.json")
+        if order.instrument.announce:
+            stack.push_async_callback(ended, asyncio.create_task(announced(host.description, addresses, where)))
         yield Serving(host, file)
 
 

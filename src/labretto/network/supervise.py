@@ -180,4 +180,4 @@ class Supervisor:
 
 
 def _keeper(lab: Lab, entry: LabInstrument, tell: Listener, grace: float) -> Keeper:
-    return LinkKeeper(entry, tell) if entry.url else HostKeeper(entry, tell, lab, grace)
+    return HostKeeper(entry, tell, lab, grace) if entry.driver else LinkKeeper(entry, tell)

@@ -91,20 +91,24 @@ def _refuse_unknown(kind: str, given: Iterable[str], known: Iterable[str]) -> No
 class Candidate:
     """One host under examination."""
 
-    def __init__(self, connection: Connection, body: Mapping[str, Any], permission: Permission) -> None:
+    def __init__(
+        self, connection: Connection, body: Mapping[str, Any], permission: Permission, token: str | None = None
+    ) -> None:
         self.connection = connection
+        self.token = token
+        """What it asks for."""
         self.body = body
         self.description = parsed(connection.address, Description.from_dict, body)
         self._permission = permission
         self._roles = {role: action for role in ROLES if (action := self._cast(role)) is not None}
 
     @classmethod
-    async def found(cls, connection: Connection, permission: Permission) -> Candidate:
+    async def found(cls, connection: Connection, permission: Permission, token: str | None = None) -> Candidate:
         """The host at the end of `connection`."""
         body = await connection.ask(Describe())
         if not isinstance(body, dict):
             raise Failed("What do you offer?", "a description", body)
-        return cls(connection, body, permission)
+        return cls(connection, body, permission, token)
 
     # Which action -------------------------------------------------------------------------------------------------
 

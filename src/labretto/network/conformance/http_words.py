@@ -24,7 +24,12 @@ async def _asked(
 ) -> httpx2.Response:
     """What a stranger with plain HTTP is answered."""
     async with httpx2.AsyncClient(trust_env=False, timeout=None) as client:
-        return await client.request(method, host.connection.address + path, content=body, headers=dict(headers))
+        shown = dict(headers) | _shown(host)
+        return await client.request(method, host.connection.address + path, content=body, headers=shown)
+
+
+def _shown(host: Candidate) -> dict[str, str]:
+    return {"authorization": f"Bearer {host.token}"} if host.token else {}
 
 
 async def _refused(
@@ -94,6 +99,7 @@ async def _(host: Candidate) -> None:
     try:
         path = f"/actions/{host.repeatable()[0].name}/{new_id()}"
         head = f"PUT {path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in _shown(host).items())
         writer.write(head.encode() + b"Content-Length: 1073741824\r\n\r\n{")
         await writer.drain()
         line = await reader.readline()

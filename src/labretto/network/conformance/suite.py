@@ -14,6 +14,7 @@ from labretto.network.client import open_connection
 from labretto.network.conformance import acting, http_words, identity, leases, looking, zmq_frames
 from labretto.network.conformance.candidate import Candidate, Permission, spelled
 from labretto.network.conformance.judging import Check, Failed, Finding, NotApplicable, Report
+from labretto.network.credentials import token_for
 from labretto.network.messages import Health
 
 ANSWER_WITHIN = 20.0
@@ -33,6 +34,7 @@ async def examine(
     address: str,
     permission: Permission | None = None,
     *,
+    token: str | None = None,
     checks: Iterable[Check] = CHECKS,
     told: Callable[[Finding], None] = lambda finding: None,
 ) -> Report:
@@ -41,6 +43,7 @@ async def examine(
     Args:
         address: "http://...", "tcp://..." or "memory:NAME".
         permission: what may be done with an instrument that is no `Subject`.
+        token: shown there; default: LABRETTO_TOKEN, or this machine's own.
         checks: those to make.
         told: called with each finding as it is made.
 
@@ -49,9 +52,10 @@ async def examine(
         LeaseError: somebody is at work there.
         FailedError: whoever answers there describes no instrument.
     """
-    connection = await open_connection(address)
+    shown = token_for(address, token)
+    connection = await open_connection(address, token)
     try:
-        host = await Candidate.found(connection, permission or Permission())
+        host = await Candidate.found(connection, permission or Permission(), shown)
         await _refuse_if_held(host)
         findings = []
         for check in checks:

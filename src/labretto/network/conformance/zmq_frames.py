@@ -12,6 +12,8 @@ from labretto.instrument import codec
 from labretto.instrument.invocation import new_id
 from labretto.network.conformance.candidate import Candidate, counted_up
 from labretto.network.conformance.judging import Checks, Failed, expect
+from labretto.network.credentials import split_key
+from labretto.network.curve import client_options
 from labretto.network.messages import Health
 
 checks = Checks()
@@ -37,8 +39,12 @@ NO_REQUESTS = [
 async def _asked(host: Candidate, *frames: bytes) -> list[bytes]:
     with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.setsockopt(zmq.LINGER, 0)
-        socket.connect(host.connection.address)
-        await socket.send_multipart(frames)
+        where, key = split_key(host.connection.address)
+        for option, value in (client_options(key) if key else {}).items():
+            socket.setsockopt(option, value)
+        socket.connect(where)
+        shown = [host.token.encode()] if host.token and len(frames) == 2 else []
+        await socket.send_multipart([*frames, *shown])
         return list(await socket.recv_multipart())
 
 
