@@ -82,6 +82,13 @@ class Bench:
         self._log.append(f"dispense {volume:g}")
         return {"volume": volume, "pressure": 2.0}
 
+    def expose(self) -> float:
+        """Must not be done twice, and takes until it is released."""
+        self._log.append("expose")
+        self._entered.set()
+        self._released.wait(20)
+        return 1.0
+
     @effect("read")
     def sweep(self, rows: int = 3) -> Iterator[Row]:
         """A measurement that yields rows."""

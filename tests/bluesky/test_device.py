@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ import bluesky.preprocessors as bpp
 import pytest
 from bluesky import RunEngine, protocols
 from bluesky.callbacks.best_effort import BestEffortCallback
-from bluesky.utils import FailedStatus
+from bluesky.utils import FailedStatus, RunEngineInterrupted
 from event_model import DocumentNames, schema_validators
 
 import labretto
@@ -276,3 +277,50 @@ def test_importing_it_needs_nothing_of_bluesky() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert {"bluesky", "event_model", "numpy"} & set(done.stdout.split()) == set()
+
+
+def meanwhile(driver: Any, act: Callable[[], None]) -> threading.Thread:
+    """Do something as soon as the driver has begun."""
+
+    def wait_and_act() -> None:
+        assert driver._entered.wait(10)
+        act()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread
+
+
+def test_a_plan_that_is_paused_in_mid_motion_stops_and_moves_there_when_it_is_resumed(
+    bench: Device, driver: Any, run_engine: RunEngine, of_kind: OfKind
+) -> None:
+    pausing = meanwhile(driver, run_engine.request_pause)
+    with pytest.raises(RunEngineInterrupted):
+        run_engine(bp.scan([bench.gain], bench.creep, 7, 7, 1))
+    pausing.join()
+    assert driver._log == ["creep 7", "stop"]
+
+    driver._entered.clear()
+    driver._released.clear()
+    moving = meanwhile(driver, driver._released.set)
+    run_engine.resume()
+    moving.join()
+
+    assert driver._log == ["creep 7", "stop", "creep 7"]
+    assert [event["data"]["bench-x"] for event in of_kind("event")] == [7]
+    assert of_kind("stop")[0]["exit_status"] == "success"
+
+
+def test_a_plan_that_is_paused_in_what_must_not_be_repeated_goes_on_behind_it(
+    bench: Device, driver: Any, run_engine: RunEngine, of_kind: OfKind
+) -> None:
+    pausing = meanwhile(driver, run_engine.request_pause)
+    with pytest.raises(RunEngineInterrupted):
+        run_engine(bp.count([bench.expose]))
+    pausing.join()
+    driver._released.set()
+    run_engine.resume()
+
+    assert driver._log == ["expose"], "once"
+    assert of_kind("event")[0]["data"] == {"bench-expose": 1}
+    assert of_kind("stop")[0]["exit_status"] == "success"

@@ -46,6 +46,7 @@ class Measurement(Part):
         self._action = action
         self._parameters = dict(parameters)
         self._last: tuple[Any, datetime] | None = None
+        self._triggered: Status | None = None
         self.rewindable = _Rewindable(harmless=action.effect in HARMLESS)
 
     @property
@@ -56,10 +57,14 @@ class Measurement(Part):
 
     def trigger(self) -> Status:
         """Do it."""
-        return self.parent.begin(self._measure(), f"{self.parent.name}.{self._action.name}({self._parameters})")
+        what = f"{self.parent.name}.{self._action.name}({self._parameters})"
+        self._triggered = self.parent.begin(self._measure(), what)
+        return self._triggered
 
     async def read(self) -> Readings:
-        """What it answered last."""
+        """What it answered last. Waits for what was triggered: a plan that was paused meanwhile does not."""
+        if self._triggered is not None:
+            await self._triggered.ended()
         if self._last is None:
             raise ConflictError(f"{self._name} was not triggered yet.", way_out="Use bps.trigger_and_read, or a plan.")
         result, time_ = self._last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -50,6 +51,10 @@ class Status:
         """
         if (error := self._error(timeout)) is not None:
             raise error
+
+    async def ended(self) -> None:
+        """`wait` for one who is in an event loop, which goes on meanwhile."""
+        await asyncio.shield(asyncio.wrap_future(self._future))
 
     def __repr__(self) -> str:
         word = "running" if not self.done else "done" if self.success else f"failed: {self._error()}"
