@@ -100,6 +100,13 @@ class Rig:
         assert self._world.go.wait(20)
         return 1.0
 
+    def flaky(self, fails: int) -> float:
+        """Raises so many times, then works."""
+        self._world.done.append("flaky")
+        if self._world.done.count("flaky") <= fails:
+            raise ValueError("the shutter is stuck")
+        return 1.0
+
     @effect("once")
     def count(self) -> int:
         """How often this was asked for."""
@@ -136,6 +143,14 @@ class Rig:
         self._world.done.append("soak")
         self._world.blocked.set()
         await asyncio.Event().wait()
+        return 1.0
+
+    @effect("absolute")
+    async def warm(self) -> float:
+        """The same the first time, but harmless to repeat; the second time it is warm at once."""
+        self._world.done.append("warm")
+        if self._world.done.count("warm") == 1:
+            await asyncio.Event().wait()
         return 1.0
 
     def fail(self) -> float:

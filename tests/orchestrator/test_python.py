@@ -142,7 +142,7 @@ while True:
 async def test_what_an_experiment_began_and_did_not_wait_for_is_followed_to_its_end(hub: Hub, world: World):
     source = python("""
 begun = asyncio.ensure_future(run.step("rig", "burn"))
-await asyncio.wait([begun], timeout=0.05)
+await asyncio.wait([begun], timeout=0.5)
 """)
     run = await hub.submit(source, "test")
     await world.comes_to_a_halt()

@@ -23,6 +23,8 @@ class Branch:
     """What the paths of its steps begin with."""
     told: bool = False
     """It knows that a person ended the run; what it still does is clean-up."""
+    spared: bool = False
+    """A cancellation that comes now tells it only what it knows already."""
     _seen: Counter[str] = field(default_factory=Counter)
 
     def path(self, name: str) -> str:

@@ -21,8 +21,10 @@ from labretto.orchestrator.worker import Walker
 T = TypeVar("T")
 Step = Callable[[], Coroutine[Any, Any, T]]
 
+_ENDS_WITHIN = 1.0
+"""Seconds that a function gets to end when no further step is done; then the run ends without it."""
 _DEEP = 100
-"""Turns of the loop in which a cancellation from above reaches a branch, if it comes: more than branches nest."""
+"""Turns of the loop in which a cancellation from above reaches a branch, unless it is held up by others' clean-up."""
 
 
 class Crossing:
@@ -44,6 +46,7 @@ class Crossing:
         self._left: AbortedError | None = None
         """Why no further step at all is done."""
         self._main: asyncio.Task[None] | None = None
+        self._refused = 0
 
     # In the experiment's loop -------------------------------------------------------------------------------------
 
@@ -61,9 +64,23 @@ class Crossing:
         if self._aborted is not None and not self._cleans_up():
             await self._tell(self._aborted)
         try:
-            return await asyncio.wrap_future(self._submit(step))
+            return await self._outcome(asyncio.wrap_future(self._submit(step)))
         except AbortedError as error:
             await self._tell(error)
+
+    async def _outcome(self, step: asyncio.Future[T]) -> T:
+        """What comes of a step. A branch that was told itself may be cancelled from above while it cleans up: once."""
+        branch, task = self.branches.current, asyncio.current_task()
+        if not branch.spared:
+            return await step
+        try:
+            return await asyncio.shield(step)
+        except asyncio.CancelledError:
+            branch.spared = False
+            if self._left is not None or step.cancelled() or task is None:
+                raise
+            task.uncancel()
+            return await step
 
     def do_now(self, step: Step[T]) -> T:
         """The same for code that cannot wait otherwise than by blocking."""
@@ -98,6 +115,10 @@ class Crossing:
             if task is not self._main:
                 for _ in range(_DEEP):
                     await asyncio.sleep(0)
+                self.branches.current.spared = True
+        elif self._refused > _DEEP:
+            await asyncio.get_running_loop().create_future()  # it catches everything: its thread rests here
+        self._refused += 1
         raise asyncio.CancelledError(error.detail) from error
 
     def ended_by(self, error: BaseException | None) -> Exception | None:
@@ -136,6 +157,20 @@ class Crossing:
         if isinstance(error, AbortedError) and (clean_up or self._walker.is_left) and self._left is None:
             self._left = error
         _answer(future, None if error else task.result(), error)
+
+    async def end(self, over: asyncio.Future[Exception | None]) -> Exception | None:
+        """What the end of the function means; also of one that does not end although every step is refused."""
+        left: asyncio.Future[Any] = asyncio.ensure_future(self._walker.until_left())
+        either: set[asyncio.Future[Any]] = {over, left}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({over}, timeout=_ENDS_WITHIN)
+        finally:
+            left.cancel()
+        if over.done():
+            return over.result()
+        self._left = self._left or AbortedError(f"Run {self._walker.state.id} was ended by a person.")
+        return self._left
 
     async def rest(self) -> None:
         """When the function has ended: follow what it began and did not wait for to its end."""

@@ -126,6 +126,8 @@ class RunState:
     """A person asked it to stand still before its next step."""
     aborting: bool = False
     """A person asked for its end; clean-up steps are still done."""
+    aborted: str | None = None
+    """When that was."""
     at_once: bool = False
     """A person asked for its end a second time, while it cleaned up: no further step is done."""
     needs: set[str] = field(default_factory=set)
@@ -233,6 +235,7 @@ def _resuming(state: RunState, event: Mapping[str, Any]) -> None:
 
 
 def _aborting(state: RunState, event: Mapping[str, Any]) -> None:
+    state.aborted = state.aborted or event["at"]
     state.aborting, state.at_once = True, state.at_once or bool(event.get("at_once"))
     state.questions.clear()  # what is still open is of no use any more; clean-up steps may ask anew
 

@@ -243,7 +243,7 @@ async def walk_function(function: Function, parameters: Mapping[str, Any], walke
 
     threading.Thread(target=work, name=f"experiment {walker.state.id}", daemon=True).start()
     try:
-        error = await over
+        error = await crossing.end(over)
         await crossing.rest()
     except asyncio.CancelledError:
         await crossing.abandon()

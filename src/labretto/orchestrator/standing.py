@@ -112,6 +112,11 @@ class Standing:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    async def until_left(self) -> None:
+        """Return when no further step at all is done."""
+        while not self.is_left:
+            await self._changed.wait()
+
     def leave(self) -> None:
         """The experiment is over: what still stands still or waits for a person in one of its branches ends."""
         self._left = True

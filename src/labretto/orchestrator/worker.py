@@ -51,6 +51,10 @@ END_WITHIN = 5.0
 """Seconds that an action gets to end when it is cancelled; what ignores that goes on, and is told to."""
 
 
+SAME_WORD_WITHIN = 2.0
+"""Seconds after an abort in which another one says no more than the first."""
+
+
 class Instruments(Protocol):
     """Where a run finds its instruments."""
 
@@ -116,12 +120,18 @@ class Walker:
     async def abort(self, who: str | None) -> None:
         """End before the next step; what runs is asked to end, and its outcome is waited for. Then it cleans up.
 
-        While it cleans up, a second abort ends that too.
+        A second abort ends the clean-up too, or a Python function that does not come to it. One that follows on the
+        first within moments is the same word, said impatiently.
         """
-        again = self.state.aborting and self._standing.cleans_up
+        again = self._was_aborted() and (self._standing.cleans_up or not self.in_flight())
         await self.note("aborting", {"who": who} | ({"at_once": True} if again else {}))
         for step in self._standing.in_flight(clean_up=again):
             await self._cancel(step)
+
+    def _was_aborted(self) -> bool:
+        """Long enough ago to know what came of it."""
+        first = self.state.aborted
+        return first is not None and (now() - datetime.fromisoformat(first)).total_seconds() >= SAME_WORD_WITHIN
 
     async def cancel(self, path: str | None, who: str | None, within: float = END_WITHIN) -> Invocation:
         """Ask one action of the run to end; the run goes on when it has, and asks a person what became of it.
@@ -287,6 +297,10 @@ class Walker:
     def is_left(self) -> bool:
         """No further step is done, not even to clean up."""
         return self._standing.is_left
+
+    async def until_left(self) -> None:
+        """Return when no further step is done."""
+        await self._standing.until_left()
 
     def leave(self) -> None:
         """The experiment is over: what still stands still or waits for a person in one of its branches ends."""
