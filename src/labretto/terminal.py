@@ -393,9 +393,7 @@ def _after(status: Mapping[str, Any], change: Mapping[str, Any], handle: RunHand
 
 def list_records(lab: str, query: Mapping[str, Any], *, as_json: bool) -> None:
     """See `labretto records`."""
-    found = [record for folder in _lab_folders(lab) for record in _search(folder, query)]
-    found.sort(key=lambda record: str(record["submitted"]), reverse=True)
-    found = found[: query["limit"]]
+    found = found_records(lab, query)
     if as_json:
         print_json(found)
         return
@@ -404,6 +402,13 @@ def list_records(lab: str, query: Mapping[str, Any], *, as_json: bool) -> None:
         submitted = str(record["submitted"] or "")[:19].replace("T", " ")
         table.add_row(submitted, record["state"], record["name"], record["who"], record["id"])
     console.print(table if found else "No records are found.")
+
+
+def found_records(lab: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The records that a query finds in one lab, or in all of this machine; the newest first."""
+    found = [record for folder in _lab_folders(lab) for record in _search(folder, query)]
+    found.sort(key=lambda record: str(record["submitted"]), reverse=True)
+    return found[: query["limit"]]
 
 
 def _lab_folders(lab: str) -> list[Path]:

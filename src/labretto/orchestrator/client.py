@@ -89,6 +89,33 @@ class Hub:
         body = _submission(what, parameters) | spoken(terms or {})
         return RunHandle(self, self.ask("POST", "/api/runs", body)["id"])
 
+    def forecast(self, what: Callable[..., Any] | str | Path, /, **parameters: Any) -> dict[str, Any]:
+        """What a run of it would be like, and when it would begin and end; nothing is submitted."""
+        return dict(self.ask("POST", "/api/forecast", _submission(what, parameters)))
+
+    def schedule(
+        self,
+        what: Callable[..., Any] | str | Path,
+        rule: str,
+        /,
+        *,
+        zone: str,
+        parameters: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Submit it again and again, or once, at its time: `hub.schedule("scan.yaml", "every day 02:00", zone="UTC")`.
+
+        Args:
+            what: as for `submit`.
+            rule: when.
+            zone: the time zone in which the rule is meant.
+            parameters: of the experiment.
+            more: `name`, `missed` ("late" or "skip"), `finish_within` (seconds); and terms, such as `labels`.
+        """
+        own = {word: more.pop(word) for word in ("name", "missed", "finish_within") if more.get(word) is not None}
+        body = {"rule": rule, "zone": zone, "submission": _submission(what, parameters or {}) | spoken(more)} | own
+        return dict(self.ask("POST", "/api/schedules", body))
+
     def queue(self) -> list[dict[str, Any]]:
         """The runs that wait, in their order; `reason` says why each does."""
         return list(self.ask("GET", "/api/queue")["runs"])
@@ -100,6 +127,46 @@ class Hub:
     def start_queue(self) -> None:
         """Let runs begin again."""
         self.ask("POST", "/api/queue/start")
+
+    def tasks(self, **filters: Any) -> list[dict[str, Any]]:
+        """What people have to do; `filters` are those of `GET /tasks`, such as status="pending"."""
+        return list(self.ask("GET", "/tasks", **filters))
+
+    def add_task(self, title: str, description: str, **words: Any) -> dict[str, Any]:
+        """Put a task down; `words` are priority, due_date, assignee, reminder, status."""
+        return dict(self.ask("POST", "/tasks", {"title": title, "description": description, **words}))
+
+    def answer(self, task: int, value: Any = None, *, choice: str | None = None, why: str | None = None) -> Any:
+        """Close a task; what a run asks is answered with `value`, or with one of its choices. Answers the task.
+
+        Raises:
+            InvalidError: the answer does not fit the form; `faults` names each field.
+            ConflictError: it was answered already.
+        """
+        return self.ask("POST", f"/tasks/{task}/answer", {"value": value, "choice": choice, "why": why})
+
+    def send_file(self, task: int, file: str | Path) -> str:
+        """Keep a file with the run that asks; answers its place, which is the value to answer with.
+
+        Raises:
+            InvalidError: it cannot be read, or is too large.
+        """
+        try:
+            content = Path(file).read_bytes()
+        except OSError as error:
+            raise InvalidError(f"The file {file} cannot be read: {error}.") from error
+        return str(self.ask("POST", f"/tasks/{task}/files", content, name=Path(file).name)["file"])
+
+    def halt(self) -> list[dict[str, Any]]:
+        """Call every driver's `stop()` at once and hold all runs; says for each instrument what came of it.
+
+        This is not an emergency stop.
+        """
+        return list(self.ask("POST", "/api/halt")["stopped"])
+
+    def reset(self) -> None:
+        """After a halt: let runs go on."""
+        self.ask("POST", "/api/halt/reset")
 
     def run(self, identity: str) -> RunHandle:
         """A run that was submitted before."""
@@ -121,7 +188,8 @@ class Hub:
             UnreachableError: the hub does not answer.
         """
         try:
-            answer = self._http.request(method, path, json=body, params=query or None)
+            content = {"content": body} if isinstance(body, bytes) else {"json": body}
+            answer = self._http.request(method, path, **content, params=query or None)
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise UnreachableError(
                 f"The hub at {self.address} does not answer: {error}.", way_out="Start it with `labretto up`."
@@ -179,12 +247,29 @@ class RunHandle:
         self._hub.ask("POST", f"/api/runs/{self.id}/resume")
 
     def abort(self) -> None:
-        """End the run before its next step."""
+        """End the run before its next step; then it cleans up. Once more, while it cleans up: that ends too."""
         self._hub.ask("POST", f"/api/runs/{self.id}/abort")
 
-    def answer(self, choice: str, value: Any = None, why: str | None = None) -> None:
-        """Answer the run's question."""
-        self._hub.ask("POST", f"/api/runs/{self.id}/answer", {"choice": choice, "value": value, "why": why})
+    def answer(self, choice: str, value: Any = None, why: str | None = None, *, path: str | None = None) -> None:
+        """Answer the run's question; `path` says which, where several branches ask."""
+        body = {"choice": choice, "value": value, "why": why, "path": path}
+        self._hub.ask("POST", f"/api/runs/{self.id}/answer", body)
+
+    def cancel(self, path: str | None = None, *, within: float | None = None) -> dict[str, Any]:
+        """Ask one action of the run to end; the run stays, and asks a person what became of the action.
+
+        Args:
+            path: of its step; needed where several are in flight.
+            within: seconds after which this answers even if it runs still.
+
+        Returns:
+            The invocation as it is then: its `state`, and in `cancelling` whether its end is overdue.
+
+        Raises:
+            ConflictError: it blocks in its driver and cannot be cancelled; or several are in flight.
+        """
+        body = {name: value for name, value in (("path", path), ("within", within)) if value is not None}
+        return dict(self._hub.ask("POST", f"/api/runs/{self.id}/cancel", body))
 
     def hold(self, why: str | None = None) -> None:
         """Keep a run that waits in the queue from beginning."""
@@ -242,8 +327,9 @@ class RunHandle:
 def spoken(terms: Mapping[str, Any]) -> dict[str, Any]:
     """Terms as the hub takes them: times with their zone."""
     said = dict(terms)
-    if said.get("not_before") is not None:
-        said["not_before"] = moment(said["not_before"]).isoformat()
+    for term in ("not_before", "finish_by"):
+        if said.get(term) is not None:
+            said[term] = moment(said[term]).isoformat()
     return said
 
 
