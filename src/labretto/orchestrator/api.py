@@ -59,6 +59,7 @@ class AnswerBody(BaseModel):
     value: Any = None
     why: str | None = Field(None, max_length=2000)
     who: str | None = Field(None, max_length=200)
+    path: str | None = Field(None, max_length=1000, description="Of the step that asks, where several do.")
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -133,7 +134,8 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
 
     @router.post("/{run}/answer")
     async def settle(run: str, body: AnswerBody, actor: Actor = None) -> Response:
-        await orchestrator.walker(run).answer(body.choice, body.value, who=body.who or actor, why=body.why)
+        said = {"who": body.who or actor, "why": body.why, "path": body.path}
+        await orchestrator.walker(run).answer(body.choice, body.value, **said)
         return answer(orchestrator.summary(run))
 
     @router.delete("/{run}", status_code=204)

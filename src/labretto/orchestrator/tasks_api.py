@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from labretto.errors import NotFoundError
+from labretto.errors import InvalidError, NotFoundError
 from labretto.orchestrator import tasks_examples as shown
 from labretto.orchestrator.api import Actor, answer
 from labretto.orchestrator.people import People
@@ -26,7 +26,10 @@ def _not_blank(text: str) -> str:
 
 
 def _moment(text: str) -> str:
-    moment(text, end=True)
+    try:
+        moment(text, end=True)
+    except InvalidError as error:
+        raise ValueError(str(error)) from None
     return text.strip()
 
 

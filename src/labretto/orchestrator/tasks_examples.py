@@ -148,7 +148,7 @@ LIST: _Answers = {
 CREATED: _Answers = {201: _answered("The task", PLAIN), **_INVALID}
 ONE: _Answers = {200: _answered("The task", ASKED), **_NOT_FOUND, **_INVALID}
 CHANGED: _Answers = {200: _answered("The task", DONE), **_NOT_FOUND, **_CONFLICT, **_MISFIT}
-REMOVED: _Answers = {204: {"description": "It is gone."}, **_NOT_FOUND, **_CONFLICT}
+REMOVED: _Answers = {204: {"description": "It is gone."}, **_NOT_FOUND, **_CONFLICT, "4XX": _NOT_FOUND[404]}
 FILED: _Answers = {
     201: _answered("Where it stands in the run's record: the value to answer with", {"file": "files/photo.png"}),
     **_NOT_FOUND,
