@@ -132,6 +132,8 @@ class Line:
             await self._journal.append(run, row.last, [(kind, body)], flush=True)
         else:
             await self._orchestrator.walker(run).note(kind, body)
+        if kind == "moved":  # where no place was left between two, others got new ones
+            self._orchestrator.changes.publish("queue", dict(self._orchestrator.switch.words))
         return await self._orchestrator.changed(run)
 
 

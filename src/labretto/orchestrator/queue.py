@@ -190,8 +190,7 @@ class Orchestrator:
     async def changed(self, run: str) -> dict[str, Any]:
         """Tell what a person has changed of a run, and let begin what may begin now; its summary."""
         self._waits_for.pop(run, None)
-        self._begin_who_may()
-        self.wake()  # another time may be due first
+        self.look_at_queue()
         row = self.journal.row(run)
         self.changes.publish("run", summary := self.summary(row))
         await self._records.changed(row)
@@ -257,6 +256,11 @@ class Orchestrator:
         return f'run {run[:8]}… "{self._walkers[run].state.name}"' if run in self._walkers else f"run {run}"
 
     # Dispatching --------------------------------------------------------------------------------------------------
+
+    def look_at_queue(self) -> None:
+        """Begin what may begin, and say of the others why they wait, before whoever changed something is answered."""
+        self._begin_who_may()
+        self.wake()  # another time may be due first
 
     def wake(self) -> None:
         """Something has changed that may let a run begin."""

@@ -44,12 +44,13 @@ def queue_routes(orchestrator: Orchestrator) -> APIRouter:
     @router.post("/queue/stop", summary="Let nothing begin any more; what runs goes on to its end")
     async def stop(actor: Actor = None) -> Response:
         await orchestrator.switch.turn(actor, stopped=True)
+        orchestrator.look_at_queue()
         return answer(_queue(orchestrator))
 
     @router.post("/queue/start", summary="Let runs begin again")
     async def start(actor: Actor = None) -> Response:
         await orchestrator.switch.turn(actor, stopped=False)
-        orchestrator.wake()
+        orchestrator.look_at_queue()
         return answer(_queue(orchestrator))
 
     @router.post("/runs/{run}/hold", summary="Keep a run from beginning")

@@ -4,15 +4,18 @@ import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
+import { Schedules } from "/static/ahead.js";
 import { AlarmNotice } from "/static/alarms.js";
 import { HaltButton, HaltNotice } from "/static/halt.js";
 import { InstrumentCards, InstrumentPage } from "/static/instruments.js";
 import { isOver, lab, runs, trouble } from "/static/lab.js";
 import { connection, listen } from "/static/live.js";
 import { Question } from "/static/questions.js";
-import { endedRuns, openRuns, Queue, Submit } from "/static/queue.js";
+import { openRuns } from "/static/line.js";
+import { endedRuns, Queue } from "/static/queue.js";
 import { RecordsPage } from "/static/records.js";
 import { RunPage, RunPanel, Steps } from "/static/run.js";
+import { Submit } from "/static/submit.js";
 
 const route = signal(parsed());
 
@@ -89,6 +92,7 @@ function Overview() {
       </div>
       <div>
         <${InstrumentCards} />
+        <${Schedules} />
         ${current && !isOver(current) && html`<${Steps} key=${current.id} run=${current} />`}
       </div>
     </div>

@@ -25,6 +25,8 @@ export const halted = signal(null);
 export const trouble = signal(null);
 /** The hub's time in ms, once a second. */
 export const now = signal(hubTime());
+/** Whether the whole queue is stopped, by whom, and why in one sentence. */
+export const line = signal({});
 /** Rises with each change of the records' list. */
 export const recordsChanged = signal(0);
 
@@ -49,20 +51,22 @@ const MOST_WATCHED = 6;
 export async function fetchAll() {
   waiting = [];
   try {
-    const [about, halt, list, beyond, recent, open] = await Promise.all([
+    const [about, halt, list, beyond, recent, open, queue] = await Promise.all([
       get(address("lab")),
       get(address("halt")),
       get(address("instruments")),
       get(address("alarms")),
       get(`${address("runs")}?limit=${MOST_RECENT}`),
       get(`${address("runs")}?limit=${MOST_OPEN}&state=running&state=waiting&state=paused&state=queued`),
+      get(address("queue")),
     ]);
     batch(() => {
       lab.value = about ?? {};
       trouble.value = null;
       instruments.value = Object.fromEntries(list.map((each) => [each.name, { running: [], ...each }]));
       alarms.value = byInstrument(beyond);
-      runs.value = Object.fromEntries([...recent, ...open].map((run) => [run.id, run]));
+      runs.value = Object.fromEntries([...recent, ...open, ...queue.runs].map((run) => [run.id, run]));
+      line.value = queue;
       noteHalt(halt);
     });
     await Promise.all(Object.keys(details.value).map((id) => fetchRun(id)));
@@ -81,6 +85,16 @@ function byInstrument(list) {
   const grouped = {};
   for (const each of list) (grouped[each.instrument] ??= []).push(each);
   return grouped;
+}
+
+/** Order and switch of the queue; a move may have changed the places of others. */
+async function fetchQueue() {
+  const queue = await get(address("queue")).catch(() => null);
+  if (!queue) return;
+  batch(() => {
+    line.value = queue;
+    queue.runs.forEach(noteRun);
+  });
 }
 
 /** Begin to look at a run: its steps, rows and curves are asked for, and kept true from now on. */
@@ -156,6 +170,7 @@ export function apply(changes) {
 
 const TOPICS = {
   run: noteRun,
+  queue: fetchQueue,
   step: noteStep,
   saved: noteRow,
   instrument: noteInstrument,

@@ -1,34 +1,24 @@
-// The queue: what waits, what runs, why it does not; and how a new experiment gets into it.
+// The queue: what waits, what runs, why it does not. What people do to what waits is in `line`.
 
 import { html } from "htm/preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import { Ends } from "/static/ahead.js";
 import { address, post, Problem, remove } from "/static/api.js";
 import { details, forgetRun, isOver, noteRun, now, runs } from "/static/lab.js";
+import { dragging, EditForm, LineButtons, LineNotes, openRuns, SwitchButton } from "/static/line.js";
+import { Told } from "/static/terms.js";
 import { clock, duration, secondsBetween, tone } from "/static/words.js";
 
 const SHOWN_ENDED = 6;
 const THROUGH = new Set(["succeeded", "failed", "skipped"]);
-const EXAMPLE = `name: two samples
-steps:
-  - sweep: {sample: [A1, A2]}
-    steps:
-      - do: stage.move_to
-        with: {sample: "\${sample}"}
-`;
-
-/** Runs that are not over, in the order in which they will be taken. */
-export function openRuns() {
-  const open = Object.values(runs.value).filter((run) => !isOver(run));
-  const rank = (run) => (run.state === "queued" ? (run.position ?? 0) : -1);
-  return open.sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
-}
 
 export const endedRuns = () => Object.values(runs.value).filter(isOver).sort((a, b) => (a.id < b.id ? 1 : -1));
 
 export function Queue() {
   const [open, ended] = [openRuns(), endedRuns().slice(0, SHOWN_ENDED)];
   return html`<section class="panel queue" aria-labelledby="queue-title">
-    <header><h2 id="queue-title">Queue</h2><a href="#/records">All records</a></header>
+    <header><h2 id="queue-title">Queue</h2><${SwitchButton} /><a href="#/records">All records</a></header>
+    <${LineNotes} />
     ${open.length + ended.length === 0 && html`<p class="quiet empty">Nothing is queued and nothing has run. Submit an experiment below.</p>`}
     ${open.length + ended.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Queue and latest runs"><table>
       <thead><tr><th scope="col">Run</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Since</th><th scope="col"><span class="unseen">What can be done</span></th></tr></thead>
@@ -38,14 +28,19 @@ export function Queue() {
 }
 
 function Row({ run }) {
+  const [edited, setEdited] = useState(false);
+  const [fault, setFault] = useState(null);
   const since = run.ended ?? run.started ?? run.submitted;
-  return html`<tr>
-    <th scope="row"><a href=${`#/runs/${run.id}`}>${run.name || run.id}</a>${run.who && html` <span class="quiet">${run.who}</span>`}</th>
-    <td><span class=${`pill ${tone(run.state)}`}>${run.state}</span>${run.reason && !isOver(run) && html` <span class="quiet">${run.reason}</span>`}</td>
-    <td><${Progress} run=${run} /></td>
+  const waits = run.state === "queued";
+  return html`<tr ...${edited ? {} : dragging(run, setFault)}>
+    <th scope="row"><a href=${`#/runs/${run.id}`}>${run.name || run.id}</a>${run.who && html` <span class="quiet">${run.who}</span>`}<${Told} run=${run} /></th>
+    <td><span class=${`pill ${tone(run.state)}`}>${run.held && waits ? "held" : run.state}</span>${run.reason && !isOver(run) && html` <span class="quiet">${run.reason}</span>`}</td>
+    <td><${Progress} run=${run} /> <${Ends} run=${run} /></td>
     <td class="quiet">${clock(since, now.value)}</td>
-    <td class="buttons"><${RunButtons} run=${run} small=${true} /></td>
-  </tr>`;
+    <td class="buttons">${waits && html`<${LineButtons} run=${run} small=${true} onEdit=${() => setEdited(!edited)} onFault=${setFault} />`}
+      <${RunButtons} run=${run} small=${true} />${fault && html`<span class="fault" role="alert">${fault}</span>`}</td>
+  </tr>
+  ${edited && waits && html`<tr class="edited"><td colspan="5"><${EditForm} run=${run} onDone=${() => setEdited(false)} /></td></tr>`}`;
 }
 
 /** How far a run is; nothing where nobody knows. */
@@ -80,89 +75,17 @@ export function RunButtons({ run, small = false }) {
     await remove(address("runs", run.id));
     forgetRun(run.id);
   });
+  const again = ask(async () => {
+    const made = await post(address("runs", run.id, "again"));
+    noteRun(made);
+    location.hash = `#/runs/${made.id}`;
+  });
   const button = (word, act, kind = "") => html`<button type="button" class=${`${small ? "small" : ""} ${kind}`} onClick=${act}>${word}<span class="unseen"> ${run.name}</span></button>`;
   return html`
     ${run.state === "queued" && button("Remove", take)}
     ${(run.state === "running" || run.state === "waiting") && !run.pausing && button("Pause", say("pause"))}
     ${(run.state === "paused" || run.pausing) && button("Resume", say("resume"))}
     ${["running", "waiting", "paused"].includes(run.state) && button("Abort", say("abort"), "grave")}
+    ${isOver(run) && !small && button("Run again", again)}
     ${fault && html`<span class="fault" role="alert">${fault}</span>`}`;
-}
-
-/** Paste, type or drop an experiment; it is checked while it is typed and submitted when it is asked for. */
-export function Submit() {
-  const [text, setText] = useState("");
-  const [faults, setFaults] = useState([]);
-  const [submitted, setSubmitted] = useState(null);
-  const [busy, setBusy] = useState(false);
-  const place = useRef(null);
-  useChecked(text, setFaults);
-
-  async function submit(event) {
-    event.preventDefault();
-    setBusy(true);
-    setSubmitted(null);
-    try {
-      const run = await post(address("runs"), { experiment: text });
-      noteRun(run);
-      setSubmitted(run);
-      setText("");
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setFaults(error.faults.length ? error.faults : [{ detail: error.message, way_out: error.wayOut }]);
-    } finally {
-      setBusy(false);
-    }
-  }
-  const take = async (files) => files?.[0] && setText(await files[0].text());
-  const drop = (event) => {
-    event.preventDefault();
-    take(event.dataTransfer.files);
-  };
-
-  return html`<section class="panel" aria-labelledby="submit-title">
-    <h2 id="submit-title">New experiment</h2>
-    <form class="submit" noValidate onSubmit=${submit} onDragOver=${(event) => event.preventDefault()} onDrop=${drop}>
-      <label for="experiment-text">Experiment, as YAML; paste it or drop a file</label>
-      <textarea id="experiment-text" ref=${place} rows="8" spellcheck="false" autocomplete="off" placeholder=${EXAMPLE} value=${text}
-        aria-invalid=${faults.length ? "true" : undefined} aria-describedby="experiment-faults" onInput=${(event) => setText(event.target.value)}></textarea>
-      <div id="experiment-faults">
-        ${faults.length > 0 && html`<div role="alert"><ul class="faults">${faults.slice(0, 20).map((fault, index) => html`<li key=${index}><${Fault} fault=${fault} place=${place} /></li>`)}</ul></div>`}
-      </div>
-      <div class="buttons">
-        <button type="submit" class="go" disabled=${busy || text.trim() === ""}>Submit</button>
-        <label class="file">Choose a file<input type="file" class="unseen" accept=".yaml,.yml,.json,.txt" onChange=${(event) => take(event.target.files)} /></label>
-        <span role="status">${submitted && html`Submitted: <a href=${`#/runs/${submitted.id}`}>${submitted.name || submitted.id}</a>`}</span>
-      </div>
-    </form>
-  </section>`;
-}
-
-/** One fault; its place is a button that puts the cursor there. */
-function Fault({ fault, place }) {
-  const words = `${fault.detail} ${fault.way_out ?? ""}`;
-  if (!fault.line) return words;
-  const go = () => {
-    const lines = place.current.value.split("\n");
-    const start = lines.slice(0, fault.line - 1).join("\n").length + (fault.line > 1 ? 1 : 0) + (fault.column ?? 1) - 1;
-    place.current.focus();
-    place.current.setSelectionRange(start, start);
-  };
-  return html`<button type="button" class="link" onClick=${go}>line ${fault.line}, column ${fault.column ?? 1}</button> ${words}`;
-}
-
-/** Asks the hub what it would refuse, once typing rests. */
-function useChecked(text, setFaults) {
-  useEffect(() => {
-    if (text.trim() === "") return void setFaults([]);
-    let still = true;
-    const timer = setTimeout(async () => {
-      const answer = await post(address("runs", "check"), { experiment: text }).catch((error) => error);
-      if (still) setFaults(answer?.faults ?? []);
-    }, 300);
-    return () => {
-      still = false;
-      clearTimeout(timer);
-    };
-  }, [text]);
 }
