@@ -44,13 +44,19 @@ SIDE = (
 _WORDS = {
     "name": "1 to 64 letters, digits, _ or -",
     "driver": 'a class as "module:Class"',
-    "url": 'an address as "http://host:port" or "tcp://host:port"',
+    "url": 'an address as "http://host:port", "http://board/name" or "tcp://host:port"',
 }
 
 _Port = Annotated[int, Field(ge=1, le=65535)]
 _Driver = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", max_length=200)]
 _WebUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$", max_length=2000)]
-_Url = Annotated[str, StringConstraints(pattern=r"^(https?|tcp)://[^\s/]+/?$|^memory:.+$", max_length=200)]
+_Url = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^https?://[^\s/]+(/[A-Za-z0-9_-]+)*/?$|^tcp://[^\s/]+/?$|^memory:.+$",  # a board has several at paths
+        max_length=200,
+    ),
+]
 
 
 def home() -> Path:

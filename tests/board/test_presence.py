@@ -3,13 +3,17 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+import requests
 from zeroconf import DNSAddress, DNSIncoming, DNSPointer, DNSService, DNSText
+
+from labretto.hub import start_lab
 
 PROGRAM = """
 import sys
@@ -17,7 +21,9 @@ from microfastapi import MicroFastApi
 from microfastapi.presence import announce
 
 class Lamp:
-    on = False
+    @property
+    def lit(self) -> bool:
+        return True
 
 port, hub, listener = (int(word) for word in sys.argv[1:4])
 app = MicroFastApi(ip="127.0.0.1", port=port)
@@ -101,3 +107,30 @@ def test_a_board_tells_the_network_its_name_its_place_and_its_address(
     assert (place.server, place.port) == ("lamp.local.", free_port)
     assert b"path=/lamp" in facts.text
     assert address.address == socket.inet_aton("127.0.0.1")
+
+
+@pytest.mark.timeout(60)  # a hub, and a board's second attempt
+def test_a_board_that_told_a_hub_where_it_is_is_an_instrument_there(
+    started: Callable[..., Any], free_port: int, program: Path, listener: socket.socket, labretto_home: Path
+) -> None:
+    file = program.parent / "lab.toml"
+    file.write_text('name = "meeting"\n')
+    with start_lab(file, port=0) as lab:
+        place = lab.url.rpartition(":")[2]
+        started(str(program), str(free_port), place, str(listener.getsockname()[1]), cwd=program.parent)
+        lamp = until_ready(f"{lab.url}/api/instruments/lamp")
+
+        assert lamp["address"].startswith(f"http://127.0.0.1:{free_port}/lamp")
+        reading = requests.get(f"{lab.url}/api/instruments/lamp/attributes/lit", timeout=10)
+        assert reading.json()["value"] is True
+
+
+def until_ready(url: str) -> dict[str, Any]:
+    """What the hub says of an instrument, as soon as it is ready."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        answer = requests.get(url, timeout=10)
+        if answer.status_code == 200 and answer.json()["state"] == "ready":
+            return dict(answer.json())
+        time.sleep(0.02)
+    raise AssertionError(answer.text)

@@ -83,7 +83,9 @@ async def _tell(hub: str, token: "str | None", words: dict) -> None:
         await writer.drain()
         line = await reader.readline()
         if line[9:10] != b"2":
-            said = await reader.read(1000)
+            while len(await reader.readline()) > 2:
+                pass  # the rest of the head
+            said = await reader.read(500)
             raise ValueError("%s does not take %s: %s" % (hub, words["name"], (line + said).decode()))
     finally:
         writer.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -130,6 +131,10 @@ class Registry:
         self._entries = entries
 
 
+_PLACE = re.compile(r"(/[A-Za-z0-9_-]{1,64}){0,4}/?", re.ASCII)
+"""Of one of several instruments of a board; nothing that leads elsewhere."""
+
+
 def as_lab_instrument(entry: Entry) -> LabInstrument:
     """The entry as lab.toml would have it."""
     return LabInstrument(name=entry.name, url=entry.url)
@@ -137,7 +142,7 @@ def as_lab_instrument(entry: Entry) -> LabInstrument:
 
 def checked_url(url: str, who: Registrant, own: Collection[int] = ()) -> str:
     """`url` in its plain form, if `who` may register it. Raises as `Registry.register`."""
-    way_out = "Write http://HOST:PORT, or tcp://HOST:PORT with the host's key."
+    way_out = "Write http://HOST:PORT, of one of several on a board http://HOST/NAME, or tcp://HOST:PORT."
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -145,7 +150,7 @@ def checked_url(url: str, who: Registrant, own: Collection[int] = ()) -> str:
     except ValueError:
         raise InvalidError(f"{url[:200]!r} is no address of an instrument.", way_out=way_out) from None
     plain = parts.scheme in ("http", "https", "tcp") and not (parts.username or parts.password or parts.query)
-    if not plain or parts.path not in ("", "/") or not host or (parts.scheme == "tcp" and not port):
+    if not plain or not _PLACE.fullmatch(parts.path) or not host or (parts.scheme == "tcp" and not port):
         raise InvalidError(f"{url[:200]!r} is no address of an instrument.", way_out=way_out)
     _refuse_odd_places(url, host, port, who, own)
     if not who.trusted and (_plain(host) is None or _plain(host) != _plain(who.where)):
