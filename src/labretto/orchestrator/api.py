@@ -134,8 +134,8 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
 
     @router.post("/{run}/answer")
     async def settle(run: str, body: AnswerBody, actor: Actor = None) -> Response:
-        said = {"who": body.who or actor, "why": body.why, "path": body.path}
-        await orchestrator.walker(run).answer(body.choice, body.value, **said)
+        walker, who = orchestrator.walker(run), body.who or actor
+        await walker.answer(body.choice, body.value, who=who, why=body.why, path=body.path)
         return answer(orchestrator.summary(run))
 
     @router.delete("/{run}", status_code=204)
