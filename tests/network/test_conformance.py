@@ -13,18 +13,25 @@ from typing import Annotated, Any
 import pytest
 from annotated_types import Interval
 
-from labretto.errors import InvalidError, LeaseError, UnreachableError
+from labretto.access.gate import Gate
+from labretto.access.tokens import Tokens
+from labretto.access.trail import Trail
+from labretto.errors import InvalidError, LeaseError, TokenError, UnreachableError
 from labretto.instrument.describe import describe, effect
 from labretto.instrument.host import Host
 from labretto.instrument.invocation import Invocation
 from labretto.instrument.ledger import Ledger
+from labretto.instrument.limits_file import read_limits
+from labretto.instrument.overlay import Overlay
+from labretto.lab import AlarmLimit
 from labretto.network import http, memory, zmq
 from labretto.network.client import open_instrument
-from labretto.network.conformance import Subject
+from labretto.network.conformance import Subject, watching
 from labretto.network.conformance.candidate import permission
 from labretto.network.conformance.judging import Finding, Report
 from labretto.network.conformance.suite import CHECKS, examine
 from labretto.network.connection import back_off
+from labretto.network.curve import server_key
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Serve = Callable[..., AbstractAsyncContextManager[str]]
@@ -53,7 +60,8 @@ async def test_a_host_of_ours_keeps_the_whole_contract_on_every_wire(subject: st
     assert failures(report) == []
     others = {"memory": {"http", "tcp"}, "http": {"tcp"}, "zmq": {"http"}}[transport]
     skipped = {finding.why for finding in report.findings if finding.verdict == "not applicable"}
-    assert skipped == {*(f"it is about {other}" for other in others), "the driver has a stop()"}
+    mended = {"the driver has a stop()", "its limits are known", "no action plays 'locked'"}
+    assert skipped == {*(f"it is about {other}" for other in others), *mended}
     assert len(report.findings) == len(CHECKS)
 
 
@@ -93,6 +101,11 @@ async def test_a_board_keeps_the_contract_too(board: str) -> None:
         "it is about tcp",
         "the driver has a stop()",
         "leases are not given here; only their numbers are checked",
+        "it does not say how far it is",
+        "it knows no deadlines",
+        "its limits are known",
+        "no action plays 'locked'",
+        "it has no alarms",
     }
 
 
@@ -195,6 +208,36 @@ async def test_what_must_happen_once_is_not_asked_for_unless_it_is_allowed() -> 
 
     assert failures(careful) == failures(allowed) == []
     assert found(careful, "A second action is refused").why == "no action plays 'hold'"
+
+
+async def test_interlocks_blocked_limits_and_alarms_are_held_to_their_word(served: Serve) -> None:
+    overlay = Overlay(alarms={"brightness": [AlarmLimit(above=0.1)]})
+    offer = describe(Lamp, name="lamp", overlay=overlay)
+    limits = read_limits({"dim": {"needs": {"blown": {"minimum": 5}}}})
+    async with Host(Lamp, offer, Ledger(), limits=limits) as host, served(host) as address:
+        report = await examine(address, permission([], {"locked": "dim", "place": "dim"}, {}), checks=watching.checks)
+        assert found(report, "interlock stands against").verdict == "passed"
+        assert found(report, "Alarms are listed").verdict == "passed"
+        assert [alarm.condition for alarm in host.alarms()] == ["above 0.1"]
+    blocked = read_limits({"nothing": {"needs": {"blown": {"minimum": 5}}}})
+    async with Host(Lamp, describe(Lamp, name="lamp"), Ledger(), limits=blocked) as host, served(host) as address:
+        report = await examine(address, checks=[check for check in watching.checks if "not known" in check.sentence])
+        assert [finding.verdict for finding in report.findings] == ["passed"]
+
+
+@pytest.mark.parametrize("wire", ["http", "zmq"])
+async def test_a_host_that_asks_for_a_token_is_held_to_the_contract_with_one(tmp_path: Path, wire: str) -> None:
+    gate = Gate("subject", Tokens(tmp_path, None), Trail(tmp_path))
+    token = Tokens(tmp_path, None).create("suite", "operator", None)[0]
+    key = server_key(tmp_path)
+    async with Host(Subject, describe(Subject, name="subject"), Ledger()) as host:
+        served = http.serve(host, gate=gate) if wire == "http" else zmq.serve(host, gate=gate, key=key)
+        async with served as address:
+            report = await examine(address, token=token)
+            assert failures(report) == []
+            assert report.count("passed") > 40
+            with pytest.raises(TokenError):
+                await examine(address, token="a-token-that-nobody-has-ever-seen")
 
 
 async def test_an_instrument_that_somebody_uses_is_left_alone(subject: str) -> None:

@@ -37,9 +37,15 @@ class Pump:
         socket: used by nobody else from now on.
         take: called with each message.
         copied: so many frames of a message are bytes; those after them are the memory that ZMQ received them in.
+        named: find out from where each message comes.
     """
 
-    def __init__(self, socket: Socket, take: Callable[[list[Any]], None], *, copied: int = 1_000) -> None:
+    def __init__(
+        self, socket: Socket, take: Callable[[list[Any]], None], *, copied: int = 1_000, named: bool = False
+    ) -> None:
+        self.peer = ""
+        """Address of whoever sent the message that is being taken, where that is found out."""
+        self._named = named
         self._socket = socket
         self._take = take
         self._copied = copied
@@ -85,6 +91,10 @@ class Pump:
         return bool(events & zmq.POLLIN)
 
     def _receive(self) -> list[Any]:
+        if self._named:
+            first = self._socket.recv(zmq.NOBLOCK, copy=False)
+            self.peer = _address(first)
+            return [first.bytes, *(self._socket.recv_multipart(zmq.NOBLOCK) if first.more else [])]
         if self._copied >= 1_000:
             return self._socket.recv_multipart(zmq.NOBLOCK)
         frames: list[Any] = [self._socket.recv(zmq.NOBLOCK)]
@@ -117,3 +127,10 @@ class Pump:
 
     def _soon(self) -> None:
         self._loop.call_soon(self.drain)
+
+
+def _address(frame: zmq.Frame) -> str:
+    try:
+        return str(frame.get("Peer-Address"))
+    except (zmq.ZMQError, KeyError):  # of a message within this process nobody has one
+        return ""

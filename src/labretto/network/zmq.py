@@ -3,7 +3,7 @@
 A request has the frames [correlation, request], its answer [correlation, answer]. A request with two frames more, a
 token (empty where none is needed) and b"frames", may be answered with more frames: the large arrays that the answer
 names by their number (`labretto.instrument.codec.encode_framed`). A long wait never blocks another. An event has
-[topic, body].
+[topic, body, number]: who takes them too slowly misses some, and sees it in the numbers.
 Beyond the loopback everything is encrypted (`labretto.network.curve`), a request has its token as a third frame
 (`labretto.network.zmq_door`), and who subscribes says one too.
 The client's end is in `labretto.network.zmq_client`; what the bytes mean is in `labretto.network.messages`.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -45,6 +46,9 @@ ANYWHERE = "tcp://127.0.0.1:0"
 
 _AT_ONCE = 10_000
 """Requests that may wait for their answer at one time."""
+
+_TOLD_AHEAD = 500
+"""Events that wait for one slow listener; it misses the next ones, the others do not."""
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks at whether those who hear events may still do so."""
@@ -109,7 +113,7 @@ class _Requests:
         self._looks: set[object] = set()
         """Changed by the driver's thread too, in steps that Python does as one."""
         self._leaving = Leaving()
-        self._pump = Pump(router, self._take)
+        self._pump = Pump(router, self._take, named=gate is not None)
 
     async def aclose(self) -> None:
         self._pump.detach()
@@ -127,7 +131,7 @@ class _Requests:
             error = BusyError(f"{_AT_ONCE} requests wait for their answer; this one was refused.")
             self._send(back, [messages.refused(error)])
         elif self._gate is not None:
-            self._begin(self._answer_guarded(self._gate, back, frames[2], b"".join(frames[3:4])))
+            self._begin(self._answer_guarded(self._gate, back, frames[2], b"".join(frames[3:4]), self._pump.peer))
         else:
             self._answer(back, frames[2])
 
@@ -184,8 +188,9 @@ class _Requests:
             frames = [messages.refused(error)]
         self._send(back, frames)
 
-    async def _answer_guarded(self, gate: Gate, back: _Back, data: bytes, token: bytes) -> None:
-        self._send(back, await zmq_door.answer(gate, self._host, data, self._links, token, framed=back.framed))
+    async def _answer_guarded(self, gate: Gate, back: _Back, data: bytes, token: bytes, peer: str) -> None:
+        shown = zmq_door.Shown(token, peer)
+        self._send(back, await zmq_door.answer(gate, self._host, data, self._links, shown, framed=back.framed))
 
     def _send(self, back: _Back, frames: Sequence[codec.Buffer]) -> None:
         """From any thread."""
@@ -224,6 +229,7 @@ class _Events:
         self._admitted: dict[bytes, tuple[Actor, int]] = {}
         self._looked = 0.0
         self._open(address)
+        self._told = itertools.count()
         self._listen = host.listen
         self._end: Callable[[], None] | None = None
 
@@ -299,7 +305,7 @@ class _Events:
         except codec.CannotEncodeError as error:
             logger.warning("an event cannot be sent: %s", error.detail, extra={"topic": topic})
         else:
-            self._pump.send([topic.encode(), data])
+            self._pump.send([topic.encode(), data, next(self._told).to_bytes(8, "big")])
 
 
 def _router(key: ServerKey | None) -> Socket:
@@ -317,7 +323,7 @@ def _router(key: ServerKey | None) -> Socket:
 def _publisher(key: ServerKey | None, *, guarded: bool) -> Socket:
     # The first message that a listener gets says that the next ones will reach it.
     options: Options = {zmq.XPUB_MANUAL: 1} if guarded else {zmq.XPUB_WELCOME_MSG: b"welcome"}
-    options |= {zmq.MAXMSGSIZE: 1_024, zmq.HEARTBEAT_IVL: 2_000}
+    options |= {zmq.MAXMSGSIZE: 1_024, zmq.HEARTBEAT_IVL: 2_000, zmq.SNDHWM: _TOLD_AHEAD}
     return new_socket(zmq.XPUB, options | (key.options() if key else {}))
 
 

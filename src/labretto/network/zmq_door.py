@@ -7,6 +7,7 @@ harmless counts as an act.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,21 +31,35 @@ def verb_of(request: messages.Request) -> Verb:
     return "stop" if isinstance(request, _STOPPING) else "act"
 
 
-def who(gate: Gate, token: bytes) -> Actor:
+@dataclass(frozen=True)
+class Shown:
+    """What a request shows of who sent it."""
+
+    token: bytes
+    peer: str = ""
+    """The address from which it came."""
+
+    @property
+    def where(self) -> str:
+        """For the trail."""
+        return self.peer or _WHERE
+
+
+def who(gate: Gate, token: bytes, where: str = _WHERE) -> Actor:
     """Who shows a token. Raises as `Gate.who`."""
-    return gate.who(token[:300].decode("utf-8", "replace") or None, _WHERE)
+    return gate.who(token[:300].decode("utf-8", "replace") or None, where)
 
 
 async def answer(
-    gate: Gate, host: Host, data: bytes, links: messages.Links, token: bytes, *, framed: bool = False
+    gate: Gate, host: Host, data: bytes, links: messages.Links, shown: Shown, *, framed: bool = False
 ) -> list[codec.Buffer]:
     """As `messages.answer`, for those who may; the others are told why not. `framed` as `messages.answer_framed`."""
     actor: Actor | None = None
     verb: Verb = "act"
-    about: dict[str, Any] = {"where": _WHERE}
+    about: dict[str, Any] = {"where": shown.where}
     what = "a request"
     try:
-        actor = who(gate, token)
+        actor = who(gate, shown.token, shown.where)
         request = messages.decode_request(data)
         verb, what = verb_of(request), _words(request)
         gate.check(actor, verb)

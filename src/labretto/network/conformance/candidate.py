@@ -38,11 +38,12 @@ ROLES: Mapping[str, tuple[str, Effect | None]] = {
     "hold": ("hold", None),
     "linger": ("linger", None),
     "measure": ("measure", None),
+    "locked": ("locked", None),
 }
 """Role → the action of `Subject` that plays it, and the effect by which another action may; None: only by name.
 
 look reads · place sets a value · dose must not happen twice · fail raises · hold runs until stopped · linger runs until
-cancelled · measure yields rows.
+cancelled · measure yields rows · locked is refused by an interlock now.
 """
 
 END_WITHIN = 5.0

@@ -47,6 +47,7 @@ class Subject:
         self._failures = 0
         self._placings = 0
         self._released = threading.Event()
+        self.progress: float | None = None
 
     @property
     def position(self) -> Millimetre:
@@ -104,7 +105,11 @@ class Subject:
     def hold(self, seconds: Seconds = 30.0) -> bool:
         """Block the driver until `stop()` or for so long; answer whether it was stopped."""
         self._released.clear()
-        return self._released.wait(seconds)
+        self.progress = 0.5
+        try:
+            return self._released.wait(seconds)
+        finally:
+            self.progress = None
 
     @effect("read")
     async def linger(self, seconds: Seconds = 30.0) -> None:

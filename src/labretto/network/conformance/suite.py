@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from labretto.errors import LabError, LeaseError
 from labretto.network.client import open_connection
-from labretto.network.conformance import acting, http_words, identity, leases, looking, zmq_frames
+from labretto.network.conformance import acting, http_words, identity, leases, looking, watching, zmq_frames
 from labretto.network.conformance.candidate import Candidate, Permission, spelled
 from labretto.network.conformance.judging import Check, Failed, Finding, NotApplicable, Report
 from labretto.network.credentials import token_for
@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     *identity.checks,
     *acting.checks,
     *leases.checks,
+    *watching.checks,
     *http_words.checks,
     *zmq_frames.checks,
 )
