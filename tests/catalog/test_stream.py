@@ -3,6 +3,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
@@ -83,6 +84,34 @@ def test_a_file_cut_anywhere_reads_as_its_whole_batches(file: Path, cut: int, ru
     assert rows in {2 * batches, 2 * batches + 2}  # padding at a batch's end may be what was cut
     if rows:
         assert columns["time"].tolist() == [i / 2 if i % 2 == 0 else (i - 1) / 2 + 0.5 for i in range(rows)]
+
+
+def test_a_batch_in_which_a_power_cut_left_zeros_for_numbers_is_not_read(file: Path) -> None:
+    with StreamWriter(file, "cv") as stream:
+        stream.append({"a": [1.5, 2.5]})
+        first = file.stat().st_size
+        stream.append({"a": [3.5, 4.5]})
+        whole = file.stat().st_size
+    content = file.read_bytes()
+    for kept in range(first, whole):
+        file.write_bytes(content[:kept] + bytes(len(content) - kept))
+
+        columns = read_stream(file)
+
+        assert columns is not None
+        assert columns["a"].tolist() in ([1.5, 2.5], [1.5, 2.5, 3.5, 4.5])
+
+
+def test_a_stream_of_the_first_version_has_no_checksums_and_is_read(file: Path) -> None:
+    about = {b"labretto": b'{"path": "cv", "units": {}, "whole": false}'}
+    schema = pa.schema([pa.field("a", pa.float64())], metadata=about)
+    with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays([pa.array([1.0, 2.0])], schema=schema))
+
+    columns = read_stream(file)
+
+    assert columns is not None
+    assert columns["a"].tolist() == [1, 2]
 
 
 def test_zeros_behind_the_batches_as_a_power_cut_leaves_them_are_not_rows(file: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 END = ".arrows"
 _KIND = {"number": "float64", "integer": "int64", "boolean": "bool"}
 _ABOUT = b"labretto"
+_SUM = b"crc32"
+"""Beside each batch; streams of the first version lack it and are read all the same."""
 
 
 class StreamWriter(AbstractContextManager["StreamWriter"]):
@@ -87,7 +90,8 @@ class StreamWriter(AbstractContextManager["StreamWriter"]):
         with durable.aside(self.file) as beside, pa.OSFile(str(beside), "wb") as sink:
             schema = self._schema_of(arrays, whole=True)
             with pa.ipc.new_stream(sink, schema) as writer:
-                writer.write_batch(_batch(arrays, schema))
+                batch = _batch(arrays, schema)
+                writer.write_batch(batch, custom_metadata={_SUM: _sum_of(batch)})
         for segment in _later_segments(self.file):
             segment.unlink()
         self.rows = _length(arrays)
@@ -118,7 +122,7 @@ class StreamWriter(AbstractContextManager["StreamWriter"]):
             self._next_segment(arrays)
         batch = _batch(fitted or arrays, self._schema)
         try:
-            self._writer.write_batch(batch)
+            self._writer.write_batch(batch, custom_metadata={_SUM: _sum_of(batch)})
         except OSError:  # half a batch may stand there: what follows goes to a segment of its own
             self._dtypes = {}
             raise
@@ -278,10 +282,23 @@ def _read_segment(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] 
 def _whole_batches(reader: Any) -> Iterator[Any]:
     import pyarrow as pa
 
-    try:
-        yield from reader
-    except (pa.ArrowInvalid, OSError):  # the torn end of a file whose writer was killed, or writes just now
-        return
+    while True:
+        try:
+            batch, beside = reader.read_next_batch_with_custom_metadata()
+        except (StopIteration, pa.ArrowInvalid, OSError):  # the end, torn if the writer was killed or writes just now
+            return
+        if beside is not None and beside[_SUM] != _sum_of(batch):  # zeros where a power cut took the numbers
+            return
+        yield batch
+
+
+def _sum_of(batch: Any) -> bytes:
+    """A checksum of the values of a batch: Arrow has none, and a file of the right length may hold zeros."""
+    total = 0
+    for column in batch.columns:
+        for buffer in column.buffers():
+            total = zlib.crc32(buffer, total) if buffer is not None else total
+    return b"%08x" % total
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
