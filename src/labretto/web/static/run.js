@@ -5,6 +5,7 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { address } from "/static/api.js";
 import * as curves from "/static/curves.js";
 import { Failure } from "/static/actions.js";
+import { Ahead, Ends } from "/static/ahead.js";
 import { columnsOf, details, inFlight, isOver, now, runs, watch } from "/static/lab.js";
 import { Plot } from "/static/plot.js";
 import { Question } from "/static/questions.js";
@@ -33,6 +34,7 @@ export function RunPage({ id }) {
       </div>
       <div>
         <${Steps} run=${run} />
+        <${Ahead} run=${run} />
         <${About} run=${run} />
       </div>
     </div>
@@ -55,7 +57,7 @@ function RunHead({ run, level, id, link }) {
     <${level} id=${id}>${link ? html`<a href=${`#/runs/${run.id}`}>${name}</a>` : name}</${level}>
     <span class=${`pill ${tone(run.state)}`} role="status" aria-label="State of the run">${run.state}</span>
     <${Progress} run=${run} />
-    ${!isOver(run) && since && html`<span class="quiet">${duration(Math.max(0, Math.round(secondsBetween(since, null, now.value))))}</span>`}
+    ${!isOver(run) && since && html`<span class="quiet">${duration(Math.max(0, Math.round(secondsBetween(since, null, now.value))))}</span> <${Ends} run=${run} />`}
     <span class="buttons"><${RunButtons} run=${run} /></span>
     ${run.reason && !isOver(run) && !run.question && html`<p class="reason">${run.reason}</p>`}
   </div>`;

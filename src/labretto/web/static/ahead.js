@@ -1,0 +1,141 @@
+// What lies ahead: how long a run will take, what runs out, when people are needed; what became of it; and schedules.
+
+import { effect, signal } from "@preact/signals";
+import { html } from "htm/preact";
+import { useEffect, useState } from "preact/hooks";
+import { address, get, post, Problem, remove } from "/static/api.js";
+import { isOver, now, runs } from "/static/lab.js";
+import { clock, duration, number, unitInPrint } from "/static/words.js";
+
+const ASK_AFTER = 1000; // ms after something began or ended, so that a burst of short runs is asked about once
+const ASK_EVERY = 30000; // ms, while something runs or waits
+const TYPING_RESTS = 700; // ms
+const SHOWN = 5;
+
+/** Run → when it is expected to begin and to end. */
+export const expected = signal({});
+
+let timer = null;
+let known = "";
+
+effect(() => {
+  const open = Object.values(runs.value).filter((run) => !isOver(run)).map((run) => `${run.id} ${run.state} ${run.held}`).sort().join();
+  if (open === known) return;
+  known = open;
+  clearTimeout(timer);
+  timer = setTimeout(ask, ASK_AFTER);
+});
+
+async function ask() {
+  const told = known ? await get(address("forecast")).catch(() => []) : [];
+  expected.value = Object.fromEntries((told ?? []).map((each) => [each.run, each]));
+  clearTimeout(timer);
+  if (known) timer = setTimeout(ask, ASK_EVERY);
+}
+
+/** When a run that is not over is expected to end; nothing where nobody knows. */
+export function Ends({ run }) {
+  const told = expected.value[run.id];
+  if (isOver(run) || !told?.end) return null;
+  const words = `ends about ${clock(told.end.p50, now.value)}`;
+  const title = `9 of 10 such runs end before ${clock(told.end.p90, now.value)}`;
+  return html`<span class=${told.late ? "fault" : "quiet"} title=${title}>${words}${told.late ? `, after its deadline ${clock(told.finish_by, now.value)}` : ""}</span>`;
+}
+
+const about = (seconds) => (seconds ? `about ${duration(seconds.p50)} (${duration(seconds.p10)} to ${duration(seconds.p90)})` : "not known");
+
+/** A forecast in words; `begin`: when its times count from, or null where that is not known. */
+export function Forecast({ forecast, begin }) {
+  const at = (seconds) => (begin ? `at ${clock(new Date(Date.parse(begin) + seconds * 1000).toISOString(), now.value)}` : `after ${duration(seconds)}`);
+  const gone = forecast.consumables.filter((each) => each.runs_out);
+  return html`<div class="forecast">
+    <p>Time: ${about(forecast.seconds)}${forecast.steps ? `, ${forecast.steps} steps` : ""}</p>
+    ${gone.map((each) => html`<p class="fault" role="alert">${each.instrument}.${each.attribute} runs out ${at(each.runs_out.p50)}: ${number(each.needed)} ${unitInPrint(each.unit)} are needed, ${number(each.available)} are there${each.path ? ` (${each.path})` : ""}.</p>`)}
+    ${forecast.people.slice(0, SHOWN).map((each) => html`<p>People are needed ${at(each.at.p50)}${each.certain ? "" : ", perhaps"}: ${each.text}</p>`)}
+    ${forecast.notes.map((note) => html`<p class="quiet">${note}</p>`)}
+    ${Object.keys(forecast.instruments).length > 0 && html`<details><summary>Instruments</summary><ul>
+      ${Object.entries(forecast.instruments).map(([name, each]) => html`<li key=${name}>${name}: ${duration(each.seconds)} in ${each.steps} steps</li>`)}</ul></details>`}
+  </div>`;
+}
+
+/** What a run of the text would be like; asked once typing rests, and only where nothing stands against it. */
+export function Foreseen({ text, parameters, faults }) {
+  const [told, setTold] = useState(null);
+  useEffect(() => {
+    setTold(null);
+    if (text.trim() === "" || faults.length) return;
+    let still = true;
+    const rests = setTimeout(async () => {
+      const answer = await post(address("forecast"), { experiment: text, parameters }).catch(() => null);
+      if (still) setTold(answer);
+    }, TYPING_RESTS);
+    return () => {
+      still = false;
+      clearTimeout(rests);
+    };
+  }, [text, JSON.stringify(parameters), faults.length]);
+  if (!told) return null;
+  return html`<section class="foreseen" aria-label="Forecast">
+    <${Forecast} forecast=${told.forecast} begin=${told.expected.begin} />
+    ${told.expected.end && html`<p>Submitted now it begins ${clock(told.expected.begin, now.value)} and ends about ${clock(told.expected.end.p50, now.value)}.</p>`}
+  </section>`;
+}
+
+/** The panel of one run: what was foreseen, and once it is over what became of it. */
+export function Ahead({ run }) {
+  const [told, setTold] = useState(null);
+  const over = isOver(run);
+  useEffect(() => {
+    let still = true;
+    get(address("runs", run.id, "forecast")).then((answer) => still && setTold(answer), () => null);
+    return () => { still = false; };
+  }, [run.id, run.state, over]);
+  if (!told?.foreseen) return null;
+  return html`<section class="panel ahead" aria-labelledby="ahead-title">
+    <header><h2 id="ahead-title">${over ? "Foreseen and happened" : "Ahead"}</h2>${!over && html`<${Ends} run=${run} />`}</header>
+    ${told.compared ? html`<${Comparison} compared=${told.compared} />` : html`<${Forecast} forecast=${told.foreseen} begin=${run.started ?? told.expected?.begin} />`}
+  </section>`;
+}
+
+function Comparison({ compared }) {
+  const rows = Object.entries(compared.instruments);
+  return html`<p>${compared.sentence}</p>
+    ${rows.length > 0 && html`<table><thead><tr><th scope="col">Instrument</th><th scope="col">Foreseen</th><th scope="col">Happened</th></tr></thead>
+      <tbody>${rows.map(([name, each]) => html`<tr key=${name}><th scope="row">${name}</th><td>${each.foreseen ? duration(each.foreseen.seconds) : "–"}</td><td>${duration(each.happened.seconds)}</td></tr>`)}</tbody></table>`}`;
+}
+
+/** What is submitted at its time; nothing where nothing is scheduled. */
+export function Schedules() {
+  const [known, setKnown] = useState([]);
+  const [fault, setFault] = useState(null);
+  const look = () => get(address("schedules")).then((told) => setKnown(told ?? []), () => null);
+  useEffect(() => {
+    look();
+    const each = setInterval(look, ASK_EVERY);
+    return () => clearInterval(each);
+  }, []);
+  const act = (work) => async () => {
+    setFault(null);
+    try {
+      await work();
+      await look();
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setFault(error.message);
+    }
+  };
+  if (!known.length) return null;
+  return html`<section class="panel schedules" aria-labelledby="schedules-title">
+    <h2 id="schedules-title">Schedules</h2>
+    <ul>${known.map((each) => html`<li key=${each.id}>
+      <strong>${each.name}</strong> <span class="quiet">${each.rule} (${each.zone})</span>
+      <span>${each.held ? "held" : (each.coming[0]?.local ?? "over")}</span>
+      <span class="buttons">
+        <button type="button" class="small" onClick=${act(() => post(address("schedules", each.id, each.held ? "release" : "hold")))}>${each.held ? "Release" : "Hold"}<span class="unseen"> ${each.name}</span></button>
+        <button type="button" class="small" onClick=${act(() => remove(address("schedules", each.id)))}>Forget<span class="unseen"> ${each.name}</span></button>
+      </span>
+      ${each.last_word && html`<p class="quiet">${each.last_word}</p>`}
+    </li>`)}</ul>
+    ${fault && html`<p class="fault" role="alert">${fault}</p>`}
+  </section>`;
+}
