@@ -119,8 +119,8 @@ def labretto(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 OPTIONS = {
     "demo": ["--once", "--port", "--json"],
-    "up": ["--host", "--port", "--verbose"],
-    "serve": ["--name", "--host", "--port", "--setting", "--path", "--helao", "--announce", "--verbose"],
+    "up": ["--host", "--port", "--log", "--verbose"],
+    "serve": ["--name", "--host", "--port", "--setting", "--path", "--helao", "--announce", "--log", "--verbose"],
     "run": ["--parameter", "--lab", "--hub", "--wait", "--no-wait", "--json"],
     "records": ["--state", "--after", "--before", "--lab", "--limit", "--json"],
     "connect": ["--json"],
