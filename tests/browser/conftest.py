@@ -36,6 +36,8 @@ driver = "nowhere:Furnace"
 [instruments.dispenser]
 driver = "drivers:Dispenser"
 path = "{Path(__file__).parent}"
+poll = {{ pressure = 0.1 }}
+alarms.pressure = {{ above = 5, severity = "critical" }}
 """
 
 PATIENCE = 15_000  # ms until an expectation fails; two cores may be busy with other things

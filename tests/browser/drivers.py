@@ -1,11 +1,14 @@
 """Drivers that the browser tests need beside the simulated ones: one without a stop, one that must not be repeated."""
 
+import sys
 import time
 from typing import Annotated
 
 from annotated_types import Interval, Unit
 
 Microlitre = Annotated[float, Unit("uL"), Interval(ge=1, le=500)]
+
+Bar = Annotated[float, Unit("bar"), Interval(ge=0, le=10)]
 
 
 class Balance:
@@ -22,6 +25,19 @@ class Balance:
 
 class Dispenser:
     """A dispenser whose drops cannot be taken back."""
+
+    def __init__(self) -> None:
+        sys.stdout.write("the dispenser is made\n")
+        self._pressure = 1.0
+
+    @property
+    def pressure(self) -> Bar:
+        """In the line."""
+        return self._pressure
+
+    @pressure.setter
+    def pressure(self, to: float) -> None:
+        self._pressure = to
 
     def dispense(self, volume: Microlitre, seconds: float = 0.0) -> Microlitre:
         """Dispense `volume` within `seconds`; answers what came out."""
