@@ -190,7 +190,7 @@ class _Checker:
                 self.steps(step.otherwise, f"{path}.else", scope)
                 return self.steps(step.steps, f"{path}.steps", inner)
             case Parallel():
-                branches = (self.steps(each, f"{path}.{name}", inner) for name, each in step.branches.items())
+                branches = (self.steps(each, f"{path}.parallel.{name}", inner) for name, each in step.branches.items())
                 return {name: binding for branch in branches for name, binding in branch.items()}
             case Sweep():
                 self._sweep(step, path, inner)
