@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from labretto import cli_queue, cli_tasks, cli_time
+from labretto import cli_queue, cli_runs, cli_tasks, cli_time
 from labretto.errors import FailedError, LabError, RefusedError, UnreachableError
 
 if TYPE_CHECKING:
@@ -300,6 +300,8 @@ def alarms(
 
 
 app.add_typer(cli_queue.app, name="queue")
+app.add_typer(cli_runs.app, name="runs")
+app.command("halt")(cli_runs.halt)
 app.command()(cli_time.forecast)
 app.command()(cli_time.record)
 app.add_typer(cli_time.schedules, name="schedule", no_args_is_help=True)

@@ -41,6 +41,7 @@ from labretto.orchestrator.notifying import Notifier, channels_of
 from labretto.orchestrator.people import People
 from labretto.orchestrator.queue import Orchestrator
 from labretto.orchestrator.queue_api import queue_routes
+from labretto.orchestrator.stopping import stop_routes
 from labretto.orchestrator.supervised import SupervisedInstruments
 from labretto.orchestrator.tasks_api import task_routes
 from labretto.orchestrator.timekeeping import Timekeeping
@@ -122,6 +123,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         routers = [
             run_routes(orchestrator),
             queue_routes(orchestrator),
+            stop_routes(orchestrator),
             record_routes(orchestrator),
             task_routes(people),
             instrument_routes(instruments, orchestrator),

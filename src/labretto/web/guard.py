@@ -25,7 +25,7 @@ HUB = Needs(
         r"POST /api/halt",
         r"POST /api/instruments/[^/]+/stop",
         r"DELETE /api/instruments/[^/]+/invocations/[^/]+",
-        r"POST /api/runs/[^/]+/(pause|abort|hold)",
+        r"POST /api/runs/[^/]+/(pause|abort|cancel|hold)",
         r"POST /api/queue/stop",
     ),
     configuring=(r"POST /api/instruments/[^/]+/(restart|reload|accept)", r"DELETE /api/instruments/[^/]+"),
