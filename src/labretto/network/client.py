@@ -198,8 +198,8 @@ class Instrument:
 
         Topics: "stream" (a row of a measurement), "invocation" (began, ended), "attribute", "alarm" (raised, cleared,
         acknowledged), "lease" (who has it now), "progress", "overrun" and "overdue" (how far an action is, that it
-        takes longer than usual, that it was cancelled and has not ended). It is called in this event loop and must not
-        block.
+        takes longer than usual, that it was cancelled and has not ended), "lost" (so many "events" were missed, because
+        they were not taken in time). It is called in this event loop and must not block.
         """
         return self._connection.listen(listener)
 

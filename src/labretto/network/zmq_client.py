@@ -198,6 +198,8 @@ class _EventLine:
         self._connection = connection
         self._listeners = Listeners()
         self._hearing = asyncio.Event()
+        self._next: int | None = None
+        """Number that the next event has if none is missed."""
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -241,10 +243,15 @@ class _EventLine:
                 self._hearing.clear()
 
     def _take(self, frames: list[bytes]) -> None:
-        if len(frames) == 2:
-            self._listeners.tell(frames[0].decode(), codec.decode(frames[1]))
-        else:
+        if len(frames) < 2:
+            self._next = None
             self._hearing.set()
+            return
+        number = int.from_bytes(frames[2], "big") if len(frames) > 2 else None
+        if number is not None and self._next is not None and number > self._next:
+            self._listeners.tell("lost", {"events": number - self._next})
+        self._next = None if number is None else number + 1
+        self._listeners.tell(frames[0].decode(), codec.decode(frames[1]))
 
 
 def _seen_from_here(events: str, address: str) -> str:
