@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 BEAT = 15.0
 """Seconds of silence after which a sign of life is sent, so that a reader that has vanished is noticed."""
+TURN = 0.02
+"""Seconds for which events are gathered: a thousand a second are not a thousand looks into the journal."""
 _STREAM = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # the second: no proxy may hold events back
 _HIGHEST = 2**63 - 1
@@ -76,7 +78,9 @@ class Streams:
     async def events(self, after: int, topics: list[str] | None) -> AsyncIterator[bytes]:
         """The journal after the sequence number `after`."""
         yield b"retry: 1000\nid: %d\n\n" % after
-        async with contextlib.aclosing(follow(self._journal, self._changes, after, idle=BEAT)) as following:
+        async with contextlib.aclosing(
+            follow(self._journal, self._changes, after, idle=BEAT, together=TURN)
+        ) as following:
             async for piece in following:
                 for sequence, event in piece:
                     if not topics or event.kind in topics:
