@@ -249,7 +249,7 @@ class Orchestrator:
         walker = self._walkers.get(row["id"]) if row["state"] not in OVER else None
         if walker is None and row["state"] == "queued":
             row["reason"] = self._waits_for.get(row["id"]) or row["reason"]
-        return row | (walker.summary() if walker else {"question": None})
+        return row | (walker.summary() if walker else {"question": None, "questions": []})
 
     def _named(self, run: str) -> str:
         """How a run is called where another waits for it."""

@@ -31,10 +31,15 @@ export const remove = (path) => ask("DELETE", path);
 /** An address from its parts; each part may hold anything, a step's path keeps its slashes. */
 export const address = (...parts) => "/api/" + parts.map((part) => encodeURIComponent(part).replaceAll("%2F", "/")).join("/");
 
+/** Send a file as it is. */
+export const upload = (path, file) => ask("POST", path, file);
+
 /** Ask the hub; answers the JSON it sent, or throws a Problem. */
-async function ask(method, path, body) {
+export async function ask(method, path, body) {
   const request = { method, headers: { Accept: "application/json" }, cache: "no-store" };
-  if (body !== undefined) {
+  if (body instanceof Blob) {
+    request.body = body;
+  } else if (body !== undefined) {
     request.headers["Content-Type"] = "application/json";
     request.body = JSON.stringify(body);
   }

@@ -10,12 +10,13 @@ import { HaltButton, HaltNotice } from "/static/halt.js";
 import { InstrumentCards, InstrumentPage } from "/static/instruments.js";
 import { isOver, lab, runs, trouble } from "/static/lab.js";
 import { connection, listen } from "/static/live.js";
-import { Question } from "/static/questions.js";
+import { Questions } from "/static/questions.js";
 import { openRuns } from "/static/line.js";
 import { endedRuns, Queue } from "/static/queue.js";
 import { RecordsPage } from "/static/records.js";
 import { RunPage, RunPanel, Steps } from "/static/run.js";
 import { Submit } from "/static/submit.js";
+import { TasksLink, TasksPage } from "/static/tasks.js";
 
 const route = signal(parsed());
 
@@ -42,7 +43,7 @@ function decoded(part) {
 function Page() {
   const { view, name, query } = route.value;
   useEffect(() => {
-    const what = { instruments: name, runs: runs.value[name]?.name ?? "Run", records: "Records" }[view];
+    const what = { instruments: name, runs: runs.value[name]?.name ?? "Run", records: "Records", tasks: "Tasks" }[view];
     document.title = [what, lab.value.name, "Labretto"].filter(Boolean).join(" · ");
   });
   return html`
@@ -51,7 +52,7 @@ function Page() {
     <${HaltNotice} />
     <${AlarmNotice} />
     <${Connection} />
-    ${view === "instruments" ? html`<${InstrumentPage} key=${name} name=${name} />` : view === "runs" ? html`<${RunPage} key=${name} id=${name} />` : view === "records" ? html`<${RecordsPage} run=${query.get("run")} />` : html`<${Overview} />`}`;
+    ${view === "instruments" ? html`<${InstrumentPage} key=${name} name=${name} />` : view === "runs" ? html`<${RunPage} key=${name} id=${name} />` : view === "records" ? html`<${RecordsPage} run=${query.get("run")} />` : view === "tasks" ? html`<${TasksPage} />` : html`<${Overview} />`}`;
 }
 
 function skip(event) {
@@ -64,7 +65,7 @@ function Head({ view }) {
   return html`<header class="head">
     <a class="brand" href="#/"><img src="/static/icon.svg" alt="" width="26" height="26" /><span>Labretto</span></a>
     <span class="lab">${lab.value.name}</span>
-    <nav aria-label="Views">${link("#/", "Overview", view === "")}${link("#/records", "Records", view === "records")}<a href="/docs" class="api">API</a></nav>
+    <nav aria-label="Views">${link("#/", "Overview", view === "")}<${TasksLink} here=${view === "tasks"} />${link("#/records", "Records", view === "records")}<a href="/docs" class="api">API</a></nav>
     <${Light} />
     <${HaltButton} />
   </header>`;
@@ -83,7 +84,7 @@ function Overview() {
   const current = openRuns().find((run) => run.state !== "queued") ?? endedRuns().find((run) => run.started);
   return html`<main id="main" tabindex="-1" class="overview">
     <h1 class="unseen">Overview</h1>
-    ${waiting.map((run) => html`<${Question} key=${run.id} run=${run} />`)}
+    ${waiting.map((run) => html`<${Questions} key=${run.id} run=${run} />`)}
     <div class="columns wide-left">
       <div>
         ${current && html`<${RunPanel} key=${current.id} run=${current} />`}

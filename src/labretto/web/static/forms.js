@@ -49,6 +49,7 @@ export function initialText(schema, value = schema.default) {
 export function meaning(name, schema, required, text) {
   const kind = kindOf(schema);
   if (kind.type === "boolean") return { value: Boolean(text) };
+  if (kind.format === "file") return text instanceof File ? { value: text } : required ? { fault: `${name} is needed.` } : {};
   if (text === "" || text === null) return required && !kind.optional ? { fault: `${name} is needed.` } : required ? { value: null } : {};
   if (kind.type === "choice") return { value: kind.choices.find((choice) => String(choice) === text) };
   if (kind.type === "number" || kind.type === "integer") return numberMeaning(name, kind, text);
@@ -102,6 +103,7 @@ export function Field({ id, name, schema, required, text, fault, description, di
 
 function input(kind, common, required, text, onText) {
   const typed = (event) => onText(event.target.value);
+  if (kind.format === "file") return html`<input type="file" ...${common} onChange=${(event) => onText(event.target.files[0] ?? "")} />`;
   if (kind.type === "boolean") return html`<input type="checkbox" ...${common} checked=${Boolean(text)} onChange=${(event) => onText(event.target.checked)} />`;
   if (kind.type === "choice")
     return html`<select ...${common} value=${text} onChange=${typed}>

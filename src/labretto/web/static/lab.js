@@ -19,6 +19,8 @@ export const alarms = signal({});
 export const runs = signal({});
 /** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, lateRows, loaded, problem}. */
 export const details = signal({});
+/** number → what somebody has to do, as /tasks tells it; what is open, and what was closed since the page was opened. */
+export const tasks = signal({});
 /** The latched halt, or null. */
 export const halted = signal(null);
 /** What stands against showing anything at all. */
@@ -51,7 +53,7 @@ const MOST_WATCHED = 6;
 export async function fetchAll() {
   waiting = [];
   try {
-    const [about, halt, list, beyond, recent, open, queue] = await Promise.all([
+    const [about, halt, list, beyond, recent, open, queue, toDo] = await Promise.all([
       get(address("lab")),
       get(address("halt")),
       get(address("instruments")),
@@ -59,6 +61,7 @@ export async function fetchAll() {
       get(`${address("runs")}?limit=${MOST_RECENT}`),
       get(`${address("runs")}?limit=${MOST_OPEN}&state=running&state=waiting&state=paused&state=queued`),
       get(address("queue")),
+      get("/tasks?status=pending&status=in_progress&limit=1000"),
     ]);
     batch(() => {
       lab.value = about ?? {};
@@ -67,6 +70,7 @@ export async function fetchAll() {
       alarms.value = byInstrument(beyond);
       runs.value = Object.fromEntries([...recent, ...open, ...queue.runs].map((run) => [run.id, run]));
       line.value = queue;
+      tasks.value = Object.fromEntries(toDo.map((task) => [task.id, task]));
       noteHalt(halt);
     });
     await Promise.all(Object.keys(details.value).map((id) => fetchRun(id)));
@@ -178,6 +182,7 @@ const TOPICS = {
   alarms: (body) => (alarms.value = { ...alarms.value, [body.instrument]: body.alarms }),
   invocation: noteInvocation,
   halt: noteHalt,
+  task: noteTask,
   record: () => recordsChanged.value++,
 };
 
@@ -191,6 +196,15 @@ export function noteRun(run) {
   if (details.value[run.id]) fetchRun(run.id);
   else if (!("last" in run)) get(address("runs", run.id)).then(({ steps, ...summary }) => noteRun(summary), () => null);
 }
+
+export function noteTask(task) {
+  const { [task.id]: before, ...rest } = tasks.value;
+  if (before && task.updated < before.updated) return;
+  tasks.value = task.removed ? rest : { ...rest, [task.id]: task };
+}
+
+/** The open task that a run's question is. */
+export const taskOf = (run, path) => Object.values(tasks.value).find((task) => task.run === run && task.path === path && !task.closed);
 
 export function forgetRun(id) {
   const { [id]: _, ...rest } = runs.value;

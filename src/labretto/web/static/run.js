@@ -8,7 +8,7 @@ import { Failure } from "/static/actions.js";
 import { Ahead, Ends } from "/static/ahead.js";
 import { columnsOf, details, inFlight, isOver, now, runs, watch } from "/static/lab.js";
 import { Plot } from "/static/plot.js";
-import { Question } from "/static/questions.js";
+import { Questions } from "/static/questions.js";
 import { Progress, RunButtons } from "/static/queue.js";
 import { clock, duration, number, parametersInLine, plain, secondsBetween, tone, unitInPrint } from "/static/words.js";
 
@@ -25,7 +25,7 @@ export function RunPage({ id }) {
   }
   return html`<main id="main" tabindex="-1" class="run-page">
     <header class="page-head"><${RunHead} run=${run} level="h1" /></header>
-    ${run.question && html`<${Question} run=${run} />`}
+    ${run.question && html`<${Questions} run=${run} />`}
     ${run.error && html`<${Failure} problem=${run.error} />`}
     <div class="columns wide-left">
       <div>
