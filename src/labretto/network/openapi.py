@@ -81,6 +81,8 @@ def _attribute_paths(attribute: Attribute) -> Document:
         "properties": {"value": value, "unit": {"const": attribute.unit}},
     }
     paths = {"get": _operation(f"Read {attribute.name}", attribute.description, f"read_{attribute.name}", reading)}
+    if attribute.schema.get("type") == "array":
+        paths["get"]["responses"]["200"] |= _ALONE | {"content": _json(reading) | _RAW}
     if attribute.writable:
         body = {"type": "object", "required": ["value"], "properties": {"value": value}, "additionalProperties": False}
         operation = _operation(f"Set {attribute.name}", attribute.description, f"set_{attribute.name}", reading)
@@ -108,8 +110,18 @@ def _action_paths(action: Action) -> Document:
     for doing in (post, with_id["put"]):
         doing["responses"]["202"] = {"description": "It has begun; see Location.", "content": _json(invocation)}
         doing["responses"]["502"] = {"description": "The driver raised; see `invocation`.", "content": _PROBLEM}
-    tagged = _tagged({"post": post}, "actions"), _tagged(with_id, "actions")
-    return {f"/actions/{action.name}": tagged[0], f"/actions/{action.name}/{{id}}": tagged[1]}
+    result = _operation(f"What one {action.name} resulted in", "", f"result_{action.name}", action.result)
+    place = _operation(f"One place in what {action.name} resulted in", _PLACE_SAID, f"place_{action.name}", {})
+    for operation_ in (result, place):
+        content = operation_["responses"]["200"]["content"]
+        operation_["responses"]["200"] |= _ALONE | {"content": content | _RAW}
+    where = f"/actions/{action.name}"
+    return {
+        where: _tagged({"post": post}, "actions"),
+        f"{where}/{{id}}": _tagged(with_id, "actions"),
+        f"{where}/{{id}}/result": _tagged({"parameters": [_ID], "get": result}, "actions"),
+        f"{where}/{{id}}/result/{{place}}": _tagged({"parameters": [_ID, _PLACE], "get": place}, "actions"),
+    }
 
 
 def action_schema(action: Action) -> Schema:
@@ -213,6 +225,23 @@ _ID = {
     "description": "A UUIDv7 that you make; asked again with the same body it is answered, not done twice.",
     "schema": {"type": "string", "format": "uuid"},
     "example": _EXAMPLE_ID,
+}
+_PLACE_SAID = "A field, or the number of an item; deeper ones behind a slash: `spectra/0`."
+_PLACE = {"name": "place", "in": "path", "required": True, "schema": {"type": "string"}, "example": "image"}
+_BYTES: Schema = {"schema": {"type": "string", "format": "binary"}}
+_RAW: Document = {
+    "application/octet-stream": _BYTES,
+    "application/x-npy": _BYTES,
+    "application/vnd.apache.arrow.stream": _BYTES,
+}
+"""Formats of an array alone; the last one where pyarrow is installed at the instrument."""
+_ALONE: Document = {
+    "headers": {
+        "Labretto-Dtype": {"schema": {"type": "string"}, "description": 'As numpy spells it, "<f8"; of octets.'},
+        "Labretto-Shape": {"schema": {"type": "string"}, "description": 'Lengths of the axes, "480,640".'},
+        "Labretto-Dims": {"schema": {"type": "string"}, "description": 'Names of the axes, "y,x".'},
+        "Labretto-Unit": {"schema": {"type": "string"}, "description": "Percent-encoded UTF-8."},
+    }
 }
 _ALARM = {"name": "alarm", "in": "path", "required": True, "schema": {"type": "string"}}
 _ACTION = {"name": "action", "in": "path", "required": True, "schema": {"type": "string"}}
