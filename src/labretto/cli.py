@@ -155,6 +155,7 @@ def run(
     wait: Annotated[bool, typer.Option(help="Wait for the end and show progress.")] = True,
     priority: cli_queue.Priority = None,
     not_before: cli_queue.NotBefore = None,
+    finish_by: cli_time.FinishBy = None,
     labels: cli_queue.Labels = None,
     again: Annotated[int, typer.Option(help="How often it is to be done after this time.", min=0)] = 0,
     hold: Annotated[bool, typer.Option("--hold", help="It does not begin before it is released.")] = False,
@@ -164,6 +165,7 @@ def run(
     from labretto.terminal import pairs, run_experiment
 
     terms = cli_queue.terms(priority, not_before, labels) | {"again": again, "held": hold}
+    terms |= {"finish_by": finish_by} if finish_by else {}
     run_experiment(experiment, pairs(parameter or []), terms, lab=lab, hub=hub, wait=wait, as_json=as_json)
 
 

@@ -10,6 +10,9 @@ import typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 HubOption = Annotated[str | None, typer.Option("--hub", help="The hub's address or its lab's name, if several run.")]
 Parameters = Annotated[list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE, VALUE as JSON.")]
+FinishBy = Annotated[
+    str | None, typer.Option("--finish-by", help="People are told if it will not be over by then.", metavar="TIME")
+]
 Which = Annotated[str, typer.Argument(help="Its id or its name.")]
 
 schedules = typer.Typer(help="What is submitted at its time: add, list, hold, release and remove schedules.")
