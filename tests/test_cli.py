@@ -119,7 +119,7 @@ def labretto(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 
 OPTIONS = {
     "demo": ["--once", "--port", "--json"],
-    "up": ["--host", "--port", "--log", "--verbose"],
+    "up": ["--host", "--port", "--tls-cert", "--tls-key", "--log", "--verbose"],
     "serve": ["--name", "--host", "--port", "--setting", "--path", "--helao", "--announce", "--log", "--verbose"],
     "run": ["--parameter", "--lab", "--hub", "--wait", "--no-wait", "--json"],
     "records": ["--state", "--after", "--before", "--lab", "--limit", "--json"],
@@ -130,6 +130,7 @@ OPTIONS = {
     "logs": ["--lines", "--follow", "--hub", "--json"],
     "find": ["--seconds", "--json"],
     "alarms": ["--seen", "--note", "--hub", "--json"],
+    "halt": ["--reset", "--hub", "--json"],
     "doctor": ["--json"],
     "audit": ["--limit", "--lab", "--json"],
     "version": [],

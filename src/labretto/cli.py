@@ -105,15 +105,18 @@ def up(
         str | None, typer.Option(help="Address to listen on; beyond the loopback only with a token.")
     ] = None,
     port: Port = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM); with it the hub speaks HTTPS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's secret key (PEM).")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False,
     log: Log = None,
 ) -> None:
     """The hub of a lab: its instruments as supervised processes, the queue, the records and the page."""
     from labretto import hub
     from labretto.lab import load_lab
+    from labretto.terminal_hosts import with_certificate
 
     _log(verbose, log)
-    hub.serve(load_lab(lab), host=host, port=port, ready=_tell_address)
+    hub.serve(with_certificate(load_lab(lab), tls_cert, tls_key), host=host, port=port, ready=_tell_address)
 
 
 @app.command()

@@ -29,7 +29,7 @@ from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, load_lab
 from labretto.network.background import OwnThread
 from labretto.network.directory import HubFile, remove_file, write_file
-from labretto.network.http import bound, run_app
+from labretto.network.http import bound, check_certificate, run_app
 from labretto.network.liveness import hold
 from labretto.network.supervise import Supervisor
 from labretto.orchestrator.api import record_routes, run_routes
@@ -77,9 +77,11 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
     Raises:
         ConflictError: another hub owns this lab's folder, or the port is in use.
         ForbiddenError: it would listen beyond the loopback without a token.
+        InvalidError: it shall speak HTTPS, and its certificate is none.
         StorageError: the lab's folder cannot be written.
     """
     address = host or lab.host
+    check_certificate(lab.access.tls)
     gate = gate_of(lab.folder, address, lab.name, names=lab.access.names, trail_when_open=True)
     # Simulated instruments share a bench as real ones share a room; hosts inherit it.
     os.environ.setdefault("LABRETTO_BENCH", str(lab.folder / "bench"))
@@ -93,7 +95,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
         stack.callback(changes.close)
         # The first array of a run would wait for this import otherwise.
         loading = asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "pyarrow")
-        url = _url(address, listener)
+        url = _url(address, listener, "https" if lab.access.tls else "http")
         channels = channels_of(lab, url)
         if channels:  # before the instruments: one that does not come up is told
             notifier = Notifier(channels, lab.notify.on, journal, changes)
@@ -157,7 +159,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             lab=lab.name,
             version=version("labretto"),
         )
-        await stack.enter_async_context(run_app(app, listener, websockets=True))
+        await stack.enter_async_context(run_app(app, listener, websockets=True, tls=lab.access.tls))
         stack.callback(streams.close)
         elsewhere = {name: str(entry.url) for name, entry in lab.instruments.items() if entry.url}
         write_file(lab.hub_file, HubFile(lab.name, url, os.getpid(), isoformat(now()), elsewhere).as_dict())
@@ -260,6 +262,6 @@ def _listening(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _url(host: str, listener: socket.socket) -> str:
+def _url(host: str, listener: socket.socket, scheme: str) -> str:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
+    return f"{scheme}://{shown}:{listener.getsockname()[1]}"

@@ -178,6 +178,21 @@ class Access(_Frozen):
 
     names: frozenset[str] = frozenset()
     """Names under which others ask the hub, as behind a proxy; with any, everybody needs a token, here too."""
+    tls_cert: Path | None = None
+    """Certificate chain (PEM) with which the hub speaks HTTPS."""
+    tls_key: Path | None = None
+    """Its secret key."""
+
+    @pydantic.model_validator(mode="after")
+    def _says_both(self) -> Access:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self
+
+    @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """Certificate and key; None: plain HTTP."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert and self.tls_key else None
 
 
 class Orchestration(_Frozen):
@@ -306,6 +321,10 @@ def parse_lab(text: str, file: Path) -> Lab:
     named = table | {"name": table.get("name", _default_name(file)), "file": file}
     if isinstance(table.get("instruments"), dict):
         named["instruments"] = {n: _instrument(n, t, file) for n, t in table["instruments"].items()}
+    if isinstance(table.get("access"), dict):
+        paths = {key: table["access"].get(key) for key in ("tls_cert", "tls_key")}
+        resolved = {key: file.parent / path for key, path in paths.items() if isinstance(path, str)}
+        named["access"] = table["access"] | resolved
     if isinstance(table.get("notify"), dict):
         named["notify"] = _beside(table["notify"], file)
     faults = [*_unwanted(table), *_name_faults(named), *_side_faults(named)]

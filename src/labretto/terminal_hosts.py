@@ -11,8 +11,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from labretto.errors import ConflictError, NotFoundError
-from labretto.lab import ALONE, check_name, did_you_mean, home
+from labretto.errors import ConflictError, InvalidError, NotFoundError
+from labretto.lab import ALONE, Lab, check_name, did_you_mean, home
 from labretto.network.announce import find_announced
 from labretto.network.log import last_lines
 from labretto.orchestrator.client import Hub
@@ -22,6 +22,15 @@ LOOK_EVERY = 0.5
 """Seconds between two looks at a log that is followed."""
 
 _COLOURS = {"critical": "bold red", "warning": "yellow"}
+
+
+def with_certificate(lab: Lab, certificate: Path | None, key: Path | None) -> Lab:
+    """The lab as a command line wants it: with this certificate, if one is named."""
+    if (certificate is None) != (key is None):
+        raise InvalidError("--tls-cert and --tls-key go together.", way_out="Name both files, or neither.")
+    if certificate is None:
+        return lab
+    return lab.model_copy(update={"access": lab.access.model_copy(update={"tls_cert": certificate, "tls_key": key})})
 
 
 def reload(name: str, hub: str | None, *, as_json: bool) -> None:

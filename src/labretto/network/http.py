@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 import errno
 import socket
+import ssl
 from collections.abc import AsyncIterator, Collection
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -142,11 +144,17 @@ async def serve(
 
 @contextlib.asynccontextmanager
 async def run_app(
-    app: Any, listening: socket.socket, *, websockets: bool = False, quick: Quick | None = None
+    app: Any,
+    listening: socket.socket,
+    *,
+    websockets: bool = False,
+    quick: Quick | None = None,
+    tls: tuple[Path, Path] | None = None,
 ) -> AsyncIterator[None]:
     """Run any ASGI app on a bound socket in the running loop; it is ready when the context begins.
 
-    What `quick` can answer never reaches the app.
+    What `quick` can answer never reaches the app. `tls` names the files of a certificate and of its key: then it is
+    HTTPS (see `check_certificate`).
     """
     config = uvicorn.Config(
         app,
@@ -159,6 +167,8 @@ async def run_app(
         lifespan="off",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACE,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
     )
     config.load()
     server = uvicorn.Server(config)
@@ -169,6 +179,23 @@ async def run_app(
         yield
     finally:
         await server.shutdown(sockets=[listening])
+
+
+def check_certificate(tls: tuple[Path, Path] | None) -> None:
+    """Refuse what cannot be served with, before anything is begun.
+
+    Raises:
+        InvalidError: the files are no certificate and its key.
+    """
+    if tls is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(*tls)
+    except OSError as error:  # what ssl raises is one too
+        raise InvalidError(
+            f"{tls[0]} and {tls[1]} are no certificate and its key: {error.strerror or error}.",
+            way_out="Name files in PEM form that this user can read.",
+        ) from error
 
 
 def bound(address: str) -> socket.socket:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -67,7 +69,7 @@ class HttpConnection:
         timeout = httpx2.Timeout(None, connect=CONNECT_WITHIN)
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=60.0)
         # Reading the certificates of the world takes longer than everything else here.
-        verify = self.address.startswith("https:")
+        verify = _certificates() if self.address.startswith("https:") else False
         transport = httpx2.AsyncHTTPTransport(verify, limits=limits, socket_options=_KEEP_ALIVE, trust_env=False)
         self._client = httpx2.AsyncClient(headers=shown, timeout=timeout, transport=transport, trust_env=False)
         self._speaks_msgpack = False
@@ -209,6 +211,12 @@ def _headers(request: messages.Write | messages.Invoke) -> dict[str, str]:
         headers |= {"labretto-actor": quote(request.actor, safe=" @")} if request.actor else {}
         headers |= {} if request.wait else {"prefer": "respond-async"}
     return headers
+
+
+def _certificates() -> ssl.SSLContext | bool:
+    """Those of the world, or the file of the lab's own that SSL_CERT_FILE names."""
+    own = os.environ.get("SSL_CERT_FILE")
+    return ssl.create_default_context(cafile=own) if own else True
 
 
 def _quoted(part: str) -> str:
