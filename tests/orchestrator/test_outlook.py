@@ -1,5 +1,6 @@
 """Forecasts of a lab: kept with each run, told anew while it goes on, held against what happened; tasks in time."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,6 +9,7 @@ import pytest
 
 from labretto.errors import InvalidError
 from labretto.instrument.reading import now
+from labretto.orchestrator import durations
 from labretto.orchestrator.durations import Durations
 from labretto.orchestrator.foresight import Foresight
 from labretto.orchestrator.outlook import Outlook
@@ -41,15 +43,15 @@ class Ahead:
 
 @pytest.fixture
 async def ahead(hub: Hub, lab: Lab) -> AsyncIterator[Ahead]:
-    durations = Durations(lab.folder / "durations.db", hub.journal)
-    foresight = Foresight(durations, lab.instruments)
+    known = Durations(lab.folder / "durations.db", hub.journal)
+    foresight = Foresight(known, lab.instruments)
     hub.orchestrator.foresight = foresight
     later = timedelta()
     outlook = Outlook(hub.orchestrator, foresight, lab.instruments, clock=lambda: found.clock())
     vigil = Vigil(hub.journal.tasks, outlook, hub.orchestrator.changes)
-    found = Ahead(hub, outlook, vigil, durations, later)
+    found = Ahead(hub, outlook, vigil, known, later)
     yield found
-    durations.close()
+    known.close()
 
 
 async def test_the_forecast_made_at_the_submission_is_kept_in_the_journal_and_the_record(ahead: Ahead):
@@ -136,3 +138,40 @@ async def test_an_action_that_takes_much_longer_than_usual_is_a_task_and_is_not_
     assert (task.kind, task.title, task.priority) == ("overrun", "rig.burn takes much longer than usual", "high")
     assert "It runs for 31 s" in task.description
     assert "usually it takes 10 s" in task.description
+
+
+async def test_what_a_host_tells_of_an_overrun_becomes_a_task(ahead: Ahead):
+    put_down = asyncio.Event()
+    ahead.hub.journal.tasks.listen(lambda _: put_down.set())
+    watching = asyncio.ensure_future(ahead.vigil.keep())
+    await asyncio.sleep(0)
+    body = {"invocation": "i", "instrument": "rig", "action": "burn", "started": "2026-11-21T04:00:00.000000Z"}
+
+    ahead.hub.orchestrator.changes.publish("overrun", body | {"seconds": 31.0, "expected_seconds": 10.0})
+    await asyncio.wait_for(put_down.wait(), 4)
+
+    assert [task.kind for task in ahead.tasks()] == ["overrun"]
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_durations_are_learned_by_themselves_when_a_run_has_ended(ahead: Ahead, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(durations, "LEARN_AFTER", 0.0)
+    learned = asyncio.Event()
+    fold = Durations.catch_up
+
+    async def catch_up(self: Durations) -> None:
+        await fold(self)
+        learned.set()
+
+    monkeypatch.setattr(Durations, "catch_up", catch_up)
+    learning = asyncio.ensure_future(ahead.durations.keep_up(ahead.hub.orchestrator.changes))
+    await asyncio.wait_for(learned.wait(), 4)  # what an earlier process left
+    learned.clear()
+
+    await ahead.hub.does(MOVE)
+    await asyncio.wait_for(learned.wait(), 4)
+
+    assert [row["what"] for row in ahead.durations.table()] == ["rig.move"]
+    learning.cancel()
+    await asyncio.gather(learning, return_exceptions=True)
