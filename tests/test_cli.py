@@ -131,6 +131,8 @@ OPTIONS = {
     "find": ["--seconds", "--json"],
     "alarms": ["--seen", "--note", "--hub", "--json"],
     "halt": ["--reset", "--hub", "--json"],
+    "answer": ["--choice", "--file", "--why", "--hub", "--json"],
+    "record": ["--lab", "--json"],
     "doctor": ["--json"],
     "audit": ["--limit", "--lab", "--json"],
     "version": [],

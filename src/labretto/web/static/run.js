@@ -2,7 +2,7 @@
 
 import { html } from "htm/preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import { address } from "/static/api.js";
+import { address, post, Problem } from "/static/api.js";
 import * as curves from "/static/curves.js";
 import { Failure } from "/static/actions.js";
 import { Ahead, Ends } from "/static/ahead.js";
@@ -104,12 +104,12 @@ export function Steps({ run }) {
     <header><h2 id="steps-title">Steps</h2>${steps.length > shown.length && html`<button type="button" class="small" onClick=${() => showAll(true)}>Show all ${steps.length}</button>`}</header>
     ${steps.length === 0 && html`<p class="quiet empty">${run.state === "queued" ? "It has not begun." : "None yet."}</p>`}
     <ol class="steps" tabindex="0" aria-labelledby="steps-title" start=${steps.length - shown.length + 1}>
-      ${shown.map((step) => html`<${Step} key=${step.path} step=${step} />`).reverse()}
+      ${shown.map((step) => html`<${Step} key=${step.path} step=${step} run=${run} />`).reverse()}
     </ol>
   </section>`;
 }
 
-function Step({ step }) {
+function Step({ step, run }) {
   const state = step.state === "intended" ? "running" : step.state;
   const seconds = step.started || step.at ? secondsBetween(step.started ?? step.at, step.ended, now.value) : NaN;
   const error = typeof step.error === "string" ? { detail: step.error } : step.error;
@@ -119,10 +119,28 @@ function Step({ step }) {
       <span class="quiet parameters">${parametersInLine(step.parameters)}</span>
       <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${["adopted", "checked", "entered"].includes(step.origin) ? ` (${step.origin})` : ""}</span>
       <span class="quiet took">${step.ended || seconds >= 1 ? duration(Math.max(0, seconds)) : ""}</span>
+      ${inFlight(step) && !isOver(run) && html`<${CancelButton} run=${run} step=${step} />`}
     </div>
     <small class="quiet path">${step.path}</small>
     ${error && html`<p class="fault">${error.detail ?? plain(error)} ${error.way_out ?? ""}</p>`}
   </li>`;
+}
+
+/** Asks one action to end; the run stays, and asks what became of it. */
+function CancelButton({ run, step }) {
+  const [told, setTold] = useState("");
+  const cancel = async () => {
+    setTold("");
+    try {
+      const found = await post(address("runs", run.id, "cancel"), { path: step.path, within: 2 });
+      if (found.state === "running") setTold("It has been asked to end, and runs still.");
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setTold(error.message);
+    }
+  };
+  return html`<button type="button" class="small" onClick=${cancel}>Cancel<span class="unseen"> ${nameOf(step)}</span></button>
+    ${told && html`<span class="fault" role="alert">${told}</span>`}`;
 }
 
 /** `stage.move`; of a step that looks at an attribute or sets it, `read stage.x` or `set stage.x`. */
