@@ -15,6 +15,10 @@ INTENDED = ("intended", {"path": "a", "instrument": "stage", "action": "move", "
 ENDED = ("ended", {"path": "a", "state": "succeeded", "result": 1, "origin": "answered"})
 
 
+def asked(path: str) -> tuple[str, dict[str, Any]]:
+    return "waiting", {"question": {"path": path}}
+
+
 @pytest.mark.parametrize(
     ("told", "state"),
     [
@@ -25,6 +29,9 @@ ENDED = ("ended", {"path": "a", "state": "succeeded", "result": 1, "origin": "an
         ([("started", {}), ("waiting", {"question": "?"}), ("settled", {"path": "a"})], "running"),
         ([("started", {}), ("paused", {}), ("resumed", {})], "running"),
         ([("started", {}), ("waiting", {}), INTENDED], "running"),
+        ([("started", {}), asked("a"), asked("b"), ("settled", {"path": "a", "choice": "yes"})], "waiting"),
+        ([("started", {}), asked("a"), asked("b"), INTENDED], "waiting"),
+        ([("started", {}), asked("a"), asked("b"), ("aborting", {})], "running"),
         ([("finished", {"state": "aborted"})], "aborted"),
     ],
 )

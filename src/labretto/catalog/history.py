@@ -52,8 +52,8 @@ class History:
     started: str | None = None
     ended: str | None = None
     error: Any = None
-    question: Any = None
-    """What a waiting run asks, else None."""
+    questions: dict[str, Any] = field(default_factory=dict)
+    """What a waiting run asks, by the path of the step, the oldest first: each of its branches may ask."""
     experiment: Mapping[str, Any] = field(default_factory=dict)
     parameters: Any = field(default_factory=dict)
     versions: Any = field(default_factory=dict)
@@ -65,6 +65,11 @@ class History:
     rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """By the path of the step that saved it: a save that was repeated after a crash counts once."""
     last_number: int = 0
+
+    @property
+    def question(self) -> Any:
+        """The oldest thing that it asks, else None."""
+        return next(iter(self.questions.values()), None)
 
     def manifest(self) -> dict[str, Any]:
         """What run.json says of the run; the files' hashes are added at its end."""
@@ -112,7 +117,7 @@ def _started(history: History, event: Event) -> None:
 
 
 def _resumed(history: History, _: Event) -> None:
-    history.state, history.question = "running", None
+    history.state = "waiting" if history.questions else "running"
 
 
 def _intended(history: History, event: Event) -> None:
@@ -127,7 +132,8 @@ def _intended(history: History, event: Event) -> None:
         attempt=event.get("attempt") or 1,
         started=event.get("at"),
     )
-    if history.state == "waiting":
+    if history.state == "waiting" and set(history.questions) <= {path, ""}:
+        history.questions.clear()  # as journals of the first version say that a question is over
         _resumed(history, event)
 
 
@@ -144,10 +150,17 @@ def _interrupted(history: History, event: Event) -> None:
 
 
 def _waiting(history: History, event: Event) -> None:
-    history.state, history.question = "waiting", event.get("question") or event.get("reason")
+    asked = event.get("question") or event.get("reason")
+    history.state = "waiting"
+    if asked is not None:
+        history.questions[str(asked.get("path", "")) if isinstance(asked, Mapping) else ""] = asked
 
 
 def _settled(history: History, event: Event) -> None:
+    if history.questions.pop(str(event.get("path")), None) is None:
+        history.questions.pop("", None)
+    if event.get("choice") == "abort":
+        history.questions.clear()
     _resumed(history, event)
     if step := history.steps.get(str(event.get("path"))):
         choice = {key: event.get(key) for key in ("choice", "who", "value", "why", "at")}
@@ -158,13 +171,18 @@ def _saved(history: History, event: Event) -> None:
     history.rows[str(event.get("path") or event["number"])] = event.get("row") or {}
 
 
+def _aborting(history: History, event: Event) -> None:
+    history.questions.clear()
+    _resumed(history, event)
+
+
 def _paused(history: History, _: Event) -> None:
     history.state = "paused"
 
 
 def _finished(history: History, event: Event) -> None:
     history.state, history.error, history.ended = str(event.get("state")), event.get("error"), event.get("at")
-    history.question = None
+    history.questions.clear()
 
 
 def _with(step: Step, **changes: Any) -> Step:
@@ -185,5 +203,6 @@ _APPLY: dict[str, Callable[[History, Event], None]] = {
     "settled": _settled,
     "saved": _saved,
     "paused": _paused,
+    "aborting": _aborting,
     "finished": _finished,
 }
