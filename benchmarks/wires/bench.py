@@ -10,13 +10,14 @@ from annotated_types import Interval
 
 from labretto.instrument.describe import effect
 
+IMAGE = np.arange(1_000_000, dtype=np.float64).reshape(1000, 1000)
+
 
 class Bench:
     """Everything in it costs next to nothing, so that what is measured is what stands around it."""
 
     def __init__(self) -> None:
         self._count = 0.0
-        self._image = np.arange(1_000_000, dtype=np.float64).reshape(1000, 1000)
 
     @property
     def count(self) -> float:
@@ -33,7 +34,7 @@ class Bench:
     @property
     def image(self) -> np.ndarray:
         """1,000 × 1,000 numbers of 8 bytes: 8 MB, another array at each look, as a camera makes them."""
-        return self._image.copy()
+        return IMAGE.copy()
 
     @effect("read")
     def look(self, at: float) -> float:
@@ -58,4 +59,4 @@ class Bench:
     @effect("read")
     def photograph(self) -> Any:
         """The image, as an action's result."""
-        return self._image.copy()
+        return IMAGE.copy()
