@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from labretto.catalog.finish import finalise
-from labretto.catalog.search import Index
+from labretto.catalog.search import _BY_LABEL, Index
 from labretto.catalog.store import Catalog
 from labretto.errors import InvalidError
 
@@ -135,6 +135,8 @@ def test_questions_are_answered_by_an_index_not_by_a_walk(month: Index) -> None:
             ("SELECT * FROM records WHERE number >= ? AND state = ? ORDER BY number DESC LIMIT ?", [1, "failed", 50]),
         ]
     ]
+    by_label = month._database.read("EXPLAIN QUERY PLAN " + _BY_LABEL.format(clauses="1"), ["film", 50])
+    assert not any("TEMP B-TREE" in row["detail"] or "SCAN" in row["detail"] for row in by_label)
 
     assert not any("TEMP B-TREE" in row["detail"] for plan in plans for row in plan)
     assert all("by_state" in plan[0]["detail"] for plan in plans[1:])
@@ -163,6 +165,9 @@ def test_records_are_found_by_their_labels(index: Index) -> None:
     assert ids(index.search("film")) == ["b", "a"]
     assert ids(index.search("film", label="night")) == ["a"]
     assert index.search(label="fil") == []
+    assert ids(index.search(label="film", after="2026-11-21", state="")) == ["b"]
+    assert index.search(label="film", before="2026-11-20") == []
+    assert index.search(label="film", state="failed") == []
 
 
 def test_labels_change_while_a_run_goes_on(index: Index) -> None:

@@ -115,13 +115,15 @@ class Index(AbstractContextManager["Index"]):
         if (text and text.strip() and not wanted) or (state and not state.isidentifier()):
             return []
         clauses, values = _range(after, before)
-        if label is not None:
-            clauses, values = [*clauses, "IN (SELECT record FROM labels WHERE label = ?)"], [*values, label]
         if wanted:
+            if label is not None:
+                clauses, values = [*clauses, "IN (SELECT record FROM labels WHERE label = ?)"], [*values, label]
             match = f"{{name who id words}} : ({' AND '.join(wanted)})" + (f' AND state : "{state}"' if state else "")
             return self._read(_BY_TEXT, ["texts.rowid " + clause for clause in clauses], [match, *values], limit)
-        clauses = ["number " + clause for clause in clauses] + (["state = ?"] if state else [])
-        return self._read(_PLAIN, clauses, [*values, *([state] if state else [])], limit)
+        query, number = (_PLAIN, "number ") if label is None else (_BY_LABEL, "labels.record ")
+        clauses = [number + clause for clause in clauses] + (["state = ?"] if state else [])
+        values = [*([] if label is None else [label]), *values, *([state] if state else [])]
+        return self._read(query, clauses, values, limit)
 
     def rebuild(self, catalog: Catalog) -> int:
         """Make the index again from the records' folders; answers how many there are. It answers searches meanwhile."""
@@ -142,6 +144,10 @@ class Index(AbstractContextManager["Index"]):
 
 
 _PLAIN = f"SELECT {', '.join(_COLUMNS)} FROM records WHERE {{clauses}} ORDER BY number DESC LIMIT ?"
+_BY_LABEL = (
+    f"SELECT {', '.join(_COLUMNS)} FROM labels JOIN records ON records.number = labels.record "
+    "WHERE labels.label = ? AND {clauses} ORDER BY labels.record DESC LIMIT ?"
+)
 _BY_TEXT = (
     f"SELECT {', '.join(f'records.{name}' for name in _COLUMNS)} "
     "FROM texts JOIN records ON records.number = texts.rowid "
