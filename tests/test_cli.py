@@ -133,6 +133,7 @@ OPTIONS = {
     "halt": ["--reset", "--hub", "--json"],
     "answer": ["--choice", "--file", "--why", "--hub", "--json"],
     "record": ["--lab", "--json"],
+    "forecast": ["--parameter", "--lab", "--hub", "--json"],
     "doctor": ["--json"],
     "audit": ["--limit", "--lab", "--json"],
     "version": [],
