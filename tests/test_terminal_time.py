@@ -64,7 +64,7 @@ def test_a_record_shows_what_was_foreseen_beside_what_happened(hub: Path, capsys
     assert json.loads(capsys.readouterr().out)["compared"] == compared
     assert compared["instruments"]["pump"]["happened"]["steps"] == 3
     show_record("dosing", "", as_json=False)
-    assert "were foreseen, and it is failed" in capsys.readouterr().out
+    assert "; nothing was foreseen." in capsys.readouterr().out
 
 
 def test_a_schedule_is_added_listed_held_and_forgotten(hub: Path, capsys: pytest.CaptureFixture[str]):

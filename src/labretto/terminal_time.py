@@ -57,8 +57,9 @@ def _lines(told: Mapping[str, Any]) -> Iterable[str]:
     forecast, expected = told["forecast"], told["expected"]
     yield f"{told['name']}: {_spread(forecast['seconds'])}"
     begin = expected["begin"] and datetime.fromisoformat(expected["begin"])
-    if begin and expected["end"]:
-        yield f"Submitted now it begins {_at(expected['begin'])} and ends {_at(expected['end']['p50'])}."
+    if begin:
+        end = f" and ends {_at(expected['end']['p50'])}" if expected["end"] else ""
+        yield f"Submitted now it begins {_at(expected['begin'])}{end}."
     for each in forecast["people"]:
         when = _at(begin, each["at"]["p50"]) if begin else f"after {spelled(each['at']['p50'])}"
         sure = "" if each["certain"] else " perhaps, if a result asks for it,"

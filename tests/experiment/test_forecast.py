@@ -86,6 +86,13 @@ def test_what_nobody_knows_is_named_and_counts_as_no_time():
     )
 
 
+def test_where_nothing_at_all_is_known_no_time_is_told():
+    found = foresee(steps("{do: stage.unheard}", "{do: stage.unheard}"))
+
+    assert found.seconds is None
+    assert found.steps == 2
+
+
 PARALLEL = """
 steps:
   - parallel:

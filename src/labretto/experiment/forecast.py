@@ -150,7 +150,7 @@ def forecast(
     views = sorted((_View(run, steps) for run in runs), key=lambda view: view.seconds)
     shortest, longest = views[0], views[-1]
     return Forecast(
-        seconds=_range(shortest.spread, longest.spread),
+        seconds=_range(shortest.spread, longest.spread) if longest.something_is_known else None,
         steps=max(run.count for run in runs) if whole else steps,
         critical=longest.critical(),
         instruments=longest.instruments(),
@@ -191,6 +191,12 @@ class _View:
         for step in self._path:
             self._row.add(step.estimate)
         self.spread = spread(self.seconds, self._row.longer(self.factor).variance)
+
+    @property
+    def something_is_known(self) -> bool:
+        """Of at least one step, or there is none."""
+        steps = self.notes.steps
+        return not steps or any(step.estimate.source != "not known" for step in steps)
 
     def critical(self) -> tuple[Part, ...]:
         parts: defaultdict[str, list[DryStep]] = defaultdict(list)

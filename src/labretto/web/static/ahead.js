@@ -77,7 +77,7 @@ export function Foreseen({ text, parameters, faults }) {
   if (!told) return null;
   return html`<section class="foreseen" aria-label="Forecast">
     <${Forecast} forecast=${told.forecast} begin=${told.expected.begin} />
-    ${told.expected.end && html`<p>Submitted now it begins ${clock(told.expected.begin, now.value)} and ends about ${clock(told.expected.end.p50, now.value)}.</p>`}
+    ${told.expected.begin && html`<p>Submitted now it begins ${clock(told.expected.begin, now.value)}${told.expected.end ? ` and ends about ${clock(told.expected.end.p50, now.value)}` : ""}.</p>`}
   </section>`;
 }
 
