@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from labretto.errors import DriverError, ExperimentChangedError
+from labretto.experiment.policy import Policy, Retry
 from labretto.instrument.checks import Checked
 from labretto.instrument.invocation import Invocation
 from labretto.orchestrator import engine
@@ -51,11 +52,15 @@ def journals(draw: st.DrawFn) -> list[dict[str, Any]]:
         entries += draw(
             st.sampled_from([[], [("pausing", {}), ("paused", {"reason": "p"}), ("resuming", {}), ("resumed", {})]])
         )
+        entries += draw(st.sampled_from([[], [("leased", {"instruments": ["rig", "oven"]})]]))
         entries += draw(_step(f"step{number}"))
+        entries += draw(_sleep(f"sleep{number}"))
         entries += draw(_questions(f"parallel{number}"))
         entries += draw(st.sampled_from([[], [("saved", {"path": f"save{number}", "row": {"x": 1}})]]))
     if draw(st.booleans()):
-        entries += [("aborting", {"who": None})] * draw(st.integers(0, 2))
+        entries += [("aborting", {"who": None}), ("aborting", {"who": None, "at_once": True})][
+            : draw(st.integers(0, 2))
+        ]
         entries += [("finished", {"state": draw(st.sampled_from(sorted(engine.OVER))), "error": None})]
     return journal(*entries)
 
@@ -70,7 +75,21 @@ def _step(draw: st.DrawFn, path: str) -> list[tuple[str, dict[str, Any]]]:
         entries += [("resumed", {}), ("interrupted", {"path": path, "reason": "i"})]
         entries += [("waiting", {"reason": "w", "question": question})]
         entries += [("settled", {"path": path, "choice": choice, "value": None}), intended(ask, attempt)]
+    for attempt in range(4, 4 + draw(st.integers(0, 2))):  # what its policy tries again
+        entries += [ended(path, "failed"), intended(ask, attempt)]
+    entries += draw(st.sampled_from([[], [("cancelling", {"path": path, "invocation": "i", "who": "ada"})]]))
     return [*entries, ended(path, draw(st.sampled_from(["succeeded", "failed", "cancelled", "skipped"])))]
+
+
+@st.composite
+def _sleep(draw: st.DrawFn, path: str) -> list[tuple[str, dict[str, Any]]]:
+    """Not at all, cut off by a crash, or to its end."""
+    entries = [
+        ("sleeping", {"path": path, "until": "2026-11-22T02:00:00Z"}),
+        ("resumed", {"lease": 2}),
+        ("slept", {"path": path}),
+    ]
+    return entries[: draw(st.sampled_from([0, 1, 3]))]
 
 
 @st.composite
@@ -98,7 +117,9 @@ def test_every_prefix_of_a_journal_is_a_valid_state_and_replay_is_deterministic(
         assert replayed.word in get_args(RunWord)
         assert (replayed.question is None) or replayed.word == "waiting"
         assert (replayed.word != "waiting") or replayed.reason == (replayed.question or {})["reason"]
-        assert replayed.done <= len(replayed.steps) + len(replayed.saved) + len(replayed.answers)
+        durable = (replayed.steps, replayed.saved, replayed.answers, replayed.slept)
+        assert 0 <= replayed.done <= sum(map(len, durable))
+        assert replayed.aborting or not replayed.at_once
 
 
 @given(journals())
@@ -111,12 +132,6 @@ def test_a_state_always_knows_what_to_do_about_each_step_it_holds(events: list[d
             ask = Ask(step.path, step.instrument, step.action, codec.decode(step.parameters), step.effect)
             command = next_step(state, ask)
             assert isinstance(command, engine.Answer) == (step.state in ("succeeded", "failed", "skipped"))
-
-
-def test_what_was_edited_before_it_began_is_what_is_done():
-    state = RunState.replay("r", journal(("edited", {"changed": {"parameters": {"x": 2}, "name": "m"}, "who": "bob"})))
-
-    assert (state.name, state.parameters, state.experiment, state.word) == ("m", {"x": 2}, {}, "queued")
 
 
 def test_what_was_edited_before_it_began_is_what_is_done():
@@ -294,3 +309,29 @@ def test_a_question_that_nobody_answered_in_time_is_known_to_have_ended_so():
 
     assert (state.questions, state.answers) == ({}, {})
     assert state.late["a"]["text"] == "a?"
+
+
+FAILS = Ask("move", "stage", "move", {"x": 1.0}, "once", policy=Policy(Retry(2, first=5.0), on_failure="ask"))
+
+
+def test_a_step_that_failed_is_tried_again_then_asked_about_and_at_last_let_fail():
+    """The same journal means the same, however often it is read: each decision follows from it and the policy alone."""
+    first = journal(intended(FAILS), ended(state="failed"))
+    assert next_step(RunState.replay("r", first), FAILS) == engine.Again(RunState.replay("r", first).steps["move"], 5.0)
+
+    second = journal(intended(FAILS), ended(state="failed"), intended(FAILS, 2), ended(state="failed"))
+    command = next_step(RunState.replay("r", second), FAILS)
+    assert isinstance(command, engine.Wait)
+    assert list(command.choices) == ["repeat", "skip", "happened", "fail", "abort"]
+
+    question = {"path": "move", "kind": "failed", "choices": list(command.choices)}
+    words = [(event["kind"], event) for event in second[1:]]
+    told = [*words, ("waiting", {"reason": "w", "question": question}), answered("move", "fail")]
+    assert isinstance(next_step(RunState.replay("r", journal(*told)), FAILS), engine.Answer)
+
+
+def test_instruments_that_a_run_named_or_acted_on_are_known_and_those_it_only_read_are_not():
+    reads = Ask("x", "camera", f"{engine.READ}temperature", {}, "read")
+    state = RunState.replay("r", journal(("leased", {"instruments": ["oven"]}), intended(MOVE), intended(reads)))
+
+    assert state.needs == {"oven", "stage"}
