@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import subprocess
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from labretto.lab import Lab, LabInstrument, parse_lab
 from labretto.network import announce, keeper
 from labretto.network.announce import announcing, digest, find_announced
 from labretto.network.background import start_background
+from labretto.network.doctor.elsewhere import check_elsewhere
 from labretto.network.liveness import hold
 from labretto.network.supervise import Supervisor
 
@@ -36,7 +38,11 @@ class Torch(Lamp):
         """Shine once."""
 
 
-def described(driver: type = Lamp, name: str = "lamp") -> Description:
+LAMP, TORCH, LIGHT, LOUD, QUIET = (f"{word}{os.getpid()}" for word in ("lamp", "torch", "light", "loud", "quiet"))
+"""Other tests on this machine may announce something too, and its loopback is one."""
+
+
+def described(driver: type = Lamp, name: str = LAMP) -> Description:
     return describe(driver, name=name).description
 
 
@@ -64,18 +70,18 @@ def _multicast() -> None:
 
 async def test_what_is_announced_is_found_with_its_port_and_key() -> None:
     async with announcing(described(), HERE, "127.0.0.1"):
-        (found,) = await find_announced(30, wanted="lamp", key=KEY)
-        assert (found.name, found.url) == ("lamp", "http://127.0.0.1:5001")
+        (found,) = await find_announced(30, wanted=LAMP, key=KEY)
+        assert (found.name, found.url) == (LAMP, "http://127.0.0.1:5001")
         assert (found.description, found.key, found.zmq) == (digest(described()), KEY, 5002)
         assert found.with_key(KEY) == f"tcp://127.0.0.1:5002#curve={KEY}"
-    assert await find_announced(0.5, wanted="lamp") == []
+    assert await find_announced(0.5, wanted=LAMP) == []
 
 
 async def test_two_of_one_name_are_both_found_and_not_mixed_up() -> None:
     other = {"http": "http://127.0.0.1:6001"}
     async with announcing(described(), HERE, "127.0.0.1"), announcing(described(), other, "127.0.0.1"):
         found = await find_announced(3)
-    assert {each.url for each in found if each.name == "lamp"} == {"http://127.0.0.1:5001", "http://127.0.0.1:6001"}
+    assert {each.url for each in found if each.name == LAMP} == {"http://127.0.0.1:5001", "http://127.0.0.1:6001"}
 
 
 def test_the_description_says_when_what_is_offered_is_another() -> None:
@@ -104,7 +110,7 @@ async def test_where_there_is_no_network_it_is_said(monkeypatch: pytest.MonkeyPa
 
 @contextlib.asynccontextmanager
 async def supervised(**words: Any) -> AsyncIterator[Supervisor]:
-    lab = Lab(name="demo", instruments={"light": LabInstrument(name="light", **words)})
+    lab = Lab(name="demo", instruments={LIGHT: LabInstrument(name=LIGHT, **words)})
     with hold(lab.hub_lock):
         async with Supervisor(lab) as supervisor:
             yield supervisor
@@ -116,10 +122,10 @@ async def test_a_lab_finds_what_it_names_and_nothing_else() -> None:
     try:
         async with (
             announcing(described(), {"http": lamp.url}, "127.0.0.1"),
-            announcing(described(Torch, "torch"), {"http": torch.url}, "127.0.0.1"),
-            supervised(discover="torch") as supervisor,
+            announcing(described(Torch, TORCH), {"http": torch.url}, "127.0.0.1"),
+            supervised(discover=TORCH) as supervisor,
         ):
-            client = await asyncio.wait_for(supervisor.instrument("light"), 30)
+            client = await asyncio.wait_for(supervisor.instrument(LIGHT), 30)
             assert "flash" in client.description.actions
     finally:
         await asyncio.to_thread(lamp.stop)
@@ -129,17 +135,16 @@ async def test_a_lab_finds_what_it_names_and_nothing_else() -> None:
 async def test_a_name_that_nobody_announces_is_unreachable_and_found_when_it_comes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(announce, "LOOK_FOR", 0.5)
-    monkeypatch.setattr(keeper, "find_announced", lambda **words: find_announced(1.0, **words))
+    monkeypatch.setattr(announce, "LOOK_FOR", 1.0)
     lamp = await asyncio.to_thread(start_background, Lamp)
     try:
         async with supervised(discover=True) as supervisor:
             await supervisor.settled()
-            status = supervisor.status()["light"]
+            status = supervisor.status()[LIGHT]
             assert status.state == "unreachable"
-            assert "Nobody announces 'light'" in status.reason
-            async with announcing(described(name="light"), {"http": lamp.url}, "127.0.0.1"):
-                client = await asyncio.wait_for(supervisor.reachable("light"), 30)
+            assert f"Nobody announces '{LIGHT}'" in status.reason
+            async with announcing(described(name=LIGHT), {"http": lamp.url}, "127.0.0.1"):
+                client = await asyncio.wait_for(supervisor.reachable(LIGHT), 30)
                 assert (await client.read("brightness")).value == 0.5
     finally:
         await asyncio.to_thread(lamp.stop)
@@ -148,9 +153,9 @@ async def test_a_name_that_nobody_announces_is_unreachable_and_found_when_it_com
 async def test_of_two_that_announce_one_name_the_one_with_the_key_is_taken_or_none() -> None:
     other = {"http": "http://127.0.0.1:6001"}
     async with announcing(described(), HERE, "127.0.0.1"), announcing(described(), other, "127.0.0.1"):
-        assert await where(discover="lamp", key=KEY) == f"tcp://127.0.0.1:5002#curve={KEY}"
-        with pytest.raises(UnreachableError, match="Several announce 'lamp'"):
-            await where(discover="lamp")
+        assert await where(discover=LAMP, key=KEY) == f"tcp://127.0.0.1:5002#curve={KEY}"
+        with pytest.raises(UnreachableError, match="Several announce"):
+            await where(discover=LAMP)
 
 
 async def where(**words: Any) -> str:
@@ -186,6 +191,20 @@ def test_what_a_lab_says_wrongly_is_refused(tmp_path: Path, said: str, why: str)
     assert why in str(caught.value.fields["faults"])
 
 
+async def test_the_doctor_looks_for_what_announces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announce, "LOOK_FOR", 1.0)
+    lamp = await asyncio.to_thread(start_background, Lamp)
+    lab = Lab(name="demo", instruments={LAMP: LabInstrument(name=LAMP, discover=True)})
+    try:
+        (missing,) = await asyncio.to_thread(lambda: [*check_elsewhere(lab)])
+        assert (missing.state, f"Nobody announces '{LAMP}'" in missing.detail) == ("fault", True)
+        async with announcing(described(), {"http": lamp.url}, "127.0.0.1"):
+            findings = await asyncio.to_thread(lambda: [*check_elsewhere(lab)])
+        assert [finding.state for finding in findings] == ["ok", "ok"]
+    finally:
+        await asyncio.to_thread(lamp.stop)
+
+
 # Whole processes ---------------------------------------------------------------------------------------------------
 
 
@@ -193,18 +212,18 @@ def test_a_host_that_is_told_to_announces_itself_and_one_that_is_not_does_not(co
     (command_line.folder / "lamps.py").write_text("class Lamp:\n    def flash(self) -> None: ...\n")
     path = ("--path", command_line.folder)
     with (
-        command_line.start("serve", "lamps:Lamp", "--name", "loud", "--announce", *path) as loud,
-        command_line.start("serve", "lamps:Lamp", "--name", "quiet", *path) as quiet,
+        command_line.start("serve", "lamps:Lamp", "--name", LOUD, "--announce", *path) as loud,
+        command_line.start("serve", "lamps:Lamp", "--name", QUIET, *path) as quiet,
     ):
         assert loud.stdout is not None
         assert quiet.stdout is not None
         url = loud.stdout.readline().split()[1].rstrip(",")
         quiet.stdout.readline()
         found: list[dict[str, str]] = []
-        while "loud" not in [each["name"] for each in found]:
+        while LOUD not in [each["name"] for each in found]:
             found = _found(command_line.run("find", "--seconds", "2", "--json"))
-        assert "quiet" not in [each["name"] for each in found]
-        assert url in [each["url"] for each in found if each["name"] == "loud"]
+        assert QUIET not in [each["name"] for each in found]
+        assert url in [each["url"] for each in found if each["name"] == LOUD]
 
 
 def _found(told: "subprocess.CompletedProcess[str]") -> list[dict[str, str]]:

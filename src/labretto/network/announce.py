@@ -17,10 +17,10 @@ from typing import Any
 from urllib.parse import urldefrag, urlsplit
 
 from labretto.access.listening import is_loopback
-from labretto.errors import FailedError
+from labretto.errors import FailedError, UnreachableError
 from labretto.instrument import codec
 from labretto.instrument.describe import Description
-from labretto.lab import NAME
+from labretto.lab import NAME, LabInstrument
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +174,23 @@ async def find_announced(
         await asyncio.gather(*tasks, return_exceptions=True)
         await zeroconf.async_close()
     return sorted(filter(fits, found.values()), key=lambda each: each.name)
+
+
+async def announced_address(entry: LabInstrument, seconds: float | None = None) -> str:
+    """Where the host is that lab.toml names by what it announces.
+
+    Raises:
+        UnreachableError: nobody announces that now, or several do and no key says which is meant.
+    """
+    name = entry.name if entry.discover is True else str(entry.discover)
+    found = await find_announced(LOOK_FOR if seconds is None else seconds, wanted=name, key=entry.key)
+    if not found:
+        with_key = " with the key that lab.toml names" if entry.key else ""
+        raise UnreachableError(f"Nobody announces {name!r}{with_key} on this network.")
+    if len(found) > 1 and not entry.key:
+        several = ", ".join(each.url for each in found)
+        raise UnreachableError(f"Several announce {name!r}: {several}.", way_out="Say its `key`, or its `url`.")
+    return found[0].with_key(entry.key) if entry.key else found[0].url
 
 
 def _found(properties: Mapping[str, str | None], addresses: Sequence[str], port: int | None) -> list[Found]:

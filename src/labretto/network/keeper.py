@@ -18,7 +18,7 @@ from labretto.instrument.describe import Description
 from labretto.instrument.differences import differences
 from labretto.instrument.reading import isoformat, now
 from labretto.lab import Lab, LabInstrument
-from labretto.network.announce import find_announced
+from labretto.network.announce import announced_address
 from labretto.network.client import Instrument, open_instrument
 from labretto.network.connection import back_off
 from labretto.network.directory import HostFile
@@ -363,17 +363,7 @@ class LinkKeeper(Keeper):
 
     async def _where(self) -> str:
         """Its address; the one that is announced now, where lab.toml says a name."""
-        if not self.entry.discover:
-            return str(self.entry.url)
-        name = self.entry.name if self.entry.discover is True else self.entry.discover
-        found = await find_announced(wanted=name, key=self.entry.key)
-        if not found:
-            with_key = " with the key that lab.toml names" if self.entry.key else ""
-            raise UnreachableError(f"Nobody announces {name!r}{with_key} on this network.")
-        if len(found) > 1 and not self.entry.key:
-            several = ", ".join(each.url for each in found)
-            raise UnreachableError(f"Several announce {name!r}: {several}.", way_out="Say its `key`, or its `url`.")
-        return found[0].with_key(self.entry.key) if self.entry.key else found[0].url
+        return await announced_address(self.entry) if self.entry.discover else str(self.entry.url)
 
     async def _opened(self) -> Instrument:
         for pause in back_off(FIRST_PAUSE, LONGEST_PAUSE):

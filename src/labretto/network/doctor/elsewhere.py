@@ -19,6 +19,7 @@ import httpx2
 from labretto.access.tokens import read_secret
 from labretto.errors import LabError
 from labretto.lab import Lab, LabInstrument
+from labretto.network.announce import announced_address
 from labretto.network.client import Instrument, open_instrument
 from labretto.network.credentials import token_for
 from labretto.network.doctor.finding import Finding, fault, faults_of, note, ok
@@ -29,8 +30,9 @@ NOTED_SKEW, WRONG_SKEW = 1.0, 30.0
 
 
 def check_elsewhere(lab: Lab, within: float = ANSWER_WITHIN) -> Iterator[Finding]:
-    """Every instrument with a url, all asked at once."""
-    entries = [entry for entry in lab.instruments.values() if entry.url and not entry.url.startswith("memory:")]
+    """Every instrument with a url, or that announces itself, all asked at once."""
+    elsewhere = [entry for entry in lab.instruments.values() if entry.discover or entry.url]
+    entries = [entry for entry in elsewhere if not (entry.url or "").startswith("memory:")]
     for findings in asyncio.run(_all(entries, within)):
         yield from findings
 
@@ -42,7 +44,9 @@ async def _all(entries: list[LabInstrument], within: float) -> list[list[Finding
 async def _one(entry: LabInstrument, within: float) -> list[Finding]:
     subject, url = f"{entry.name}.url", entry.url or ""
     try:
-        token = read_secret(entry.token_file) if entry.token_file else None
+        token = read_secret(entry.token_file) if entry.token_file else "" if entry.discover and not entry.key else None
+        if entry.discover:
+            url = await announced_address(entry)
         async with asyncio.timeout(within):
             return await _asked(entry.name, url, token)
     except TimeoutError:
