@@ -119,6 +119,23 @@ def test_a_reading_from_before_an_act_answers_nobody_after_it(clock: Clock) -> N
     assert bench.readings.recent("t") is None
 
 
+def test_who_looks_at_all_gets_nothing_from_before_an_act_either(clock: Clock) -> None:
+    bench = Bench(clock, poll=60.0)
+    seen = bench.look(5.0)
+    assert bench.readings.good_enough("t") is seen
+    bench.readings.acted()
+    assert bench.readings.good_enough("t") is None
+
+
+def test_what_is_only_kept_is_good_enough_for_who_looks_at_all_and_for_nobody_else(clock: Clock) -> None:
+    bench = Bench(clock, keep=4.0)
+    seen = bench.look(5.0)
+    assert bench.readings.good_enough("t") is seen
+    assert bench.readings.recent("t") is None
+    clock.now += 4.1
+    assert bench.readings.good_enough("t") is None
+
+
 def test_a_look_that_began_before_an_act_ended_answers_nobody(clock: Clock) -> None:
     bench = Bench(clock, poll=60.0)
     began = bench.readings.acts

@@ -71,8 +71,9 @@ class Readings:
     def good_enough(self, name: str) -> Reading | None:
         """The last reading where it will do for who looks at all attributes at once; else None."""
         seen, described = self._seen.get(name), self._attributes()[name]
-        every = described.poll or described.keep
-        return seen.reading if seen and every and time.monotonic() - seen.at < every else None
+        if described.poll:
+            return self.recent(name)
+        return seen.reading if seen and described.keep and time.monotonic() - seen.at < described.keep else None
 
     def note(self, name: str, reading: Reading, acts: int) -> Reading:
         """Remember a look that began after so many acts; tell it if it says something."""
