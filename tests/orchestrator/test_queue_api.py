@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from labretto.orchestrator.looking import show_run
+from labretto.orchestrator.looking import Archive, show_run
 from labretto.orchestrator.queue_api import queue_routes
 
 from .conftest import Hub, Lab, World, do
@@ -167,11 +167,18 @@ async def test_the_steps_of_a_run_are_read_page_by_page(http: httpx2.AsyncClient
     assert (asked(beyond), beyond["steps_done"]) == ([], 10)
     assert (await http.get(f"/api/runs/{run}", params={"steps": 0})).json()["steps"] == []
     assert (await http.get(f"/api/runs/{run}", params={"steps": 10_001})).status_code == 422
-    assert len(show_run(hub.journal, run)["steps"]) == 10
+    assert (last["steps"][0]["origin"], last["steps"][0]["state"]) == ("answered", "succeeded")
+    archive = Archive(hub.journal)
+    assert archive.state(run) is archive.state(run)
+    assert len(show_run(archive.state(run))["steps"]) == 10
 
 
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )

@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from labretto.catalog.export import format_named
 from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
-from labretto.errors import NotFoundError
+from labretto.errors import ConflictError, NotFoundError
 from labretto.instrument import codec
 from labretto.orchestrator.asked import asked_for
 from labretto.orchestrator.bodies import FirstTerms
 from labretto.orchestrator.engine import OVER, RunWord
-from labretto.orchestrator.looking import MOST_STEPS, USUAL_STEPS, show_run
+from labretto.orchestrator.looking import MOST_STEPS, USUAL_STEPS, Archive, show_run
 from labretto.orchestrator.queue import Orchestrator
 from labretto.orchestrator.submission import Submission
 from labretto.orchestrator.terms import LONGEST_LABEL
@@ -70,6 +70,7 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 def run_routes(orchestrator: Orchestrator) -> APIRouter:
     """`/api/runs`: submit, look, wait, pause, resume, abort, answer."""
     router = APIRouter(prefix="/api/runs", tags=["runs"])
+    archive = Archive(orchestrator.journal)
 
     @router.post("", status_code=201)
     async def submit(body: SubmissionBody, actor: Actor = None) -> Response:
@@ -102,8 +103,11 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
         steps: Annotated[int, Query(ge=0, le=MOST_STEPS, description="How many steps at most.")] = USUAL_STEPS,
         after: Annotated[int | None, Query(ge=0, le=2**53, description="Those after so many; none: the last.")] = None,
     ) -> Response:
-        shown = await asyncio.to_thread(show_run, orchestrator.journal, run, steps, after)
-        return answer(shown | orchestrator.summary(run))
+        try:
+            state = orchestrator.walker(run).state
+        except ConflictError:  # nobody does it now
+            state = await asyncio.to_thread(archive.state, run)
+        return answer(show_run(state, steps, after) | orchestrator.summary(run))
 
     @router.get("/{run}/events")
     async def events(run: str, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:

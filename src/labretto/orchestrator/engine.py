@@ -90,6 +90,8 @@ class Step:
     """When the intent of this attempt was written."""
     ended: str = ""
     """When its end was written."""
+    told: tuple[str | None, str | None, str | None] = (None, None, None)
+    """Where its outcome came from, and when it was done by the clock of its host: origin, started, ended."""
     failures: int = 0
     """How many attempts failed."""
 
@@ -198,6 +200,7 @@ def _ended(state: RunState, event: Mapping[str, Any]) -> None:
     state.done += (event["state"] in _THROUGH) - (step.state in _THROUGH)
     step.state, step.result, step.error, step.settled = event["state"], event["result"], event["error"], None
     step.ended = event["at"]
+    step.told = (event.get("origin"), event.get("started"), event.get("ended"))
     step.failures += step.state == "failed"
 
 
