@@ -25,6 +25,7 @@ from labretto.network.http import bound, run_app
 from labretto.orchestrator.api import record_routes, run_routes
 from labretto.orchestrator.heritage import helao_routes
 from labretto.orchestrator.instruments import instrument_routes
+from labretto.orchestrator.queue_api import queue_routes
 from labretto.web import live
 from labretto.web.app import build
 from labretto.web.guard import COOKIE, HUB
@@ -270,8 +271,8 @@ def flat(found: Any) -> Iterator[Any]:
 @pytest.fixture
 def whole_hub(tmp_path: Path) -> FastAPI:
     """With every route of a real hub; nothing is behind them, since nobody may get there."""
-    nothing: Any = SimpleNamespace(descriptions=dict)
-    routers = [run_routes(nothing), record_routes(nothing), instrument_routes(nothing, nothing)]
+    nothing: Any = SimpleNamespace(descriptions=dict, journal=None)
+    routers = [run_routes(nothing), record_routes(nothing), instrument_routes(nothing, nothing), queue_routes(nothing)]
     gate = Gate("bench", Tokens(tmp_path), Trail(tmp_path))
     return build(routers=[*routers, helao_routes(nothing, nothing)], changes=Changes(), gate=gate)
 
@@ -315,6 +316,8 @@ async def test_every_route_of_the_hub_that_acts_asks_whether_one_may(whole_hub: 
         ("DELETE", "/api/instruments/x/invocations/x"),
         ("POST", "/api/runs/x/pause"),
         ("POST", "/api/runs/x/abort"),
+        ("POST", "/api/runs/x/hold"),
+        ("POST", "/api/queue/stop"),
     }
     assert {route for route, verb in verbs.items() if verb == "read"} == {
         route for route in found if route[0] in ("GET", "HEAD")
