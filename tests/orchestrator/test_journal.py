@@ -75,7 +75,7 @@ async def test_lease_numbers_rise_over_writers_and_restarts(tmp_path: Path, jour
     assert numbers == [1, 2, 3]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=journals())
 async def test_the_table_of_runs_is_what_the_events_say(tmp_path_factory: Any, events: list[dict[str, Any]]):
     with contextlib.closing(SqliteJournal(tmp_path_factory.mktemp("journal") / "journal.db")) as journal:
