@@ -188,6 +188,8 @@ class Lab:
         self._port = port
         self.folder: Path = command_line.home / "killed"
         self.orders: list[Order] = []
+        self._due = set(KINDS)
+        """Kinds of which one more run may be submitted before the next kill: answers come faster than kills."""
         self.kills: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
         self._start()
@@ -227,6 +229,7 @@ class Lab:
     def strike(self) -> None:
         """One kill: soon after a step began or ended, or at any moment after the last kill."""
         target = self._chance.choice(TARGETS)
+        self._due = set(KINDS)
         if self._chance.random() < 0.65:
             self.until_progress(target)
             time.sleep(self._chance.uniform(0, 0.3))
@@ -295,7 +298,8 @@ class Lab:
             assert state in ("queued", "running", "waiting", "succeeded"), self._situation()
             if state != "succeeded":
                 open_ = True
-            elif more:
+            elif more and kind in self._due:
+                self._due.remove(kind)
                 self.submit(kind)
         return not open_
 
