@@ -47,8 +47,8 @@ async def test_a_run_that_needs_what_another_has_waits_says_for_what_and_is_not_
     await world.comes_to_a_halt()
     both, last = await hub.submit(BOTH), await hub.submit(steps(do("move", on="oven", x=9)))
 
-    await hub.comes_to(both, "queued", reason=f'rig is used by run {first[:8]}… "test"')
-    await hub.comes_to(last, "queued", reason="oven is kept for the run")
+    await hub.comes_to(both, "queued", reason=f'Waits for rig, which run {first[:8]}… "test" has.')
+    await hub.comes_to(last, "queued", reason="Waits for oven, which")
     world.go.set()
 
     assert [await hub.ended(run) for run in (first, both, last)] == ["succeeded"] * 3
@@ -154,7 +154,7 @@ async def test(run):
     for name in free.split():
         assert await hub.ended(others[name]) == "succeeded"
     for name in {"rig", "oven"} - {*free.split()}:
-        await hub.comes_to(others[name], "queued", reason=f"{name} is used by run")
+        await hub.comes_to(others[name], "queued", reason=f"Waits for {name}, which run")
 
     await hub.orchestrator.walker(run).answer("answer", None, who=None, why=None)
 
@@ -170,7 +170,7 @@ async def test_what_a_run_had_when_the_hub_died_is_given_to_nobody_before_it(lab
 
     async with lab.hub() as second:
         other = await second.submit(BOTH)
-        await second.comes_to(other, "queued", reason="oven is used by run")
+        await second.comes_to(other, "queued", reason="Waits for oven, which run")
         await second.orchestrator.walker(run).answer("answer", None, who=None, why=None)
         assert [await second.ended(each) for each in (run, other)] == ["succeeded", "succeeded"]
         assert oven.done == ["move 1", "move 2"]
@@ -180,7 +180,7 @@ async def test_where_one_run_may_act_at_a_time_one_acts(lab: Lab, world: World, 
     async with lab.hub(limit=1) as hub:
         first, second = await hub.submit(steps(do("burn"))), await hub.submit(steps(do("move", on="oven", x=1)))
         await world.comes_to_a_halt()
-        await hub.comes_to(second, "queued", reason="Another run acts now.")
+        await hub.comes_to(second, "queued", reason="Waits for its turn")
         assert oven.done == []
         world.go.set()
         assert [await hub.ended(run) for run in (first, second)] == ["succeeded", "succeeded"]
