@@ -1,12 +1,14 @@
 """`labretto tasks` and `labretto answer`, as processes beside a hub, and the same from Python."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from labretto import terminal_tasks
 from labretto.errors import ConflictError, InvalidError
 from labretto.orchestrator.client import Hub
 
@@ -106,3 +108,61 @@ def test_the_same_from_python(command_line: Any, hub: Hub):
     run.answer("no", path="on")
     assert run.wait(30).state == "succeeded"
     assert hub.add_task("Order argon", "Two bottles", priority="high")["priority"] == "high"
+
+
+class Asked:
+    """Stands where a hub does: it has one task and notes its answer."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.task, self.answers = task, list[tuple[object, object]]()
+
+    def __call__(self, _name: object) -> "Asked":
+        return self
+
+    def __enter__(self) -> "Asked":
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        pass
+
+    def ask(self, _method: str, _path: str) -> dict[str, Any]:
+        return self.task
+
+    def answer(self, _number: int, value: object, *, choice: str | None, why: str | None) -> dict[str, Any]:
+        self.answers.append((choice, value))
+        return {"status": "completed"}
+
+
+INTERRUPTED = {
+    "id": 6,
+    "description": "pump.dispense(volume=20) was interrupted. What happened?",
+    "choices": ["happened", "repeat"],
+    "meanings": {"happened": "It happened: go on with the value given.", "repeat": "It did not happen: do it again."},
+    "form": {"type": "number", "unit": "mL"},
+}
+
+
+@pytest.mark.parametrize(
+    ("typed", "answered"), [(["happened", "30"], ("happened", 30)), (["repeat"], ("repeat", None))]
+)
+def test_on_a_terminal_a_choice_is_offered_with_what_it_means_then_its_value_is_asked_for(
+    typed: list[str], answered: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    hub = Asked(INTERRUPTED)
+    monkeypatch.setattr(terminal_tasks, "Hub", hub)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _label: typed.pop(0))
+
+    terminal_tasks.answer_task(None, 6, [], {"choice": None, "why": None}, file=None, as_json=False)
+
+    assert hub.answers == [answered]
+    assert "repeat     It did not happen: do it again." in capsys.readouterr().out
+
+
+def test_happened_alone_is_the_choice_not_the_value(monkeypatch: pytest.MonkeyPatch):
+    hub = Asked(INTERRUPTED)
+    monkeypatch.setattr(terminal_tasks, "Hub", hub)
+
+    terminal_tasks.answer_task(None, 6, ["happened"], {"choice": None, "why": None}, file=None, as_json=False)
+
+    assert hub.answers == [("happened", None)]

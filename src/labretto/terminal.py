@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from labretto.hub import RunningHub
     from labretto.network.conformance.judging import Finding
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 10_000)
+"""In a pipe no row of a table is folded and no id is cut off: a line for each, for grep and awk."""
 errors = Console(stderr=True)
 
 

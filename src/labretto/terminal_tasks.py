@@ -50,11 +50,15 @@ def answer_task(
     """See `labretto answer`."""
     with Hub(hub) as found:
         task = found.ask("GET", f"/tasks/{number}")
-        choice = said["choice"] or _choice_among(task, texts)
+        typed = not texts and file is None and sys.stdin.isatty()
+        if typed:
+            console.print(escape(task["description"]), highlight=False, soft_wrap=True)
+        alone = None if said["choice"] else _choice_among(task, texts)
+        choice = said["choice"] or alone or (_chosen(task) if typed else None)
         if file is not None:
             value: Any = found.send_file(number, file)
         elif choice in (None, "answer", "happened"):
-            value = _value(found, task, list(texts) or _asked_for(task))
+            value = _value(found, task, _asked_for(task) if typed else [] if alone else texts)
         else:
             value = None
         closed = found.answer(number, value, choice=choice, why=said["why"])
@@ -66,8 +70,18 @@ def answer_task(
 
 def _choice_among(task: Mapping[str, Any], texts: Sequence[str]) -> str | None:
     """`labretto answer 7 skip`: a single word that is offered is the choice."""
-    offered = [each for each in task["choices"] or [] if each not in ("answer", "happened")]
+    offered = [each for each in task["choices"] or [] if each != "answer"]
     return texts[0] if len(texts) == 1 and texts[0] in offered else None
+
+
+def _chosen(task: Mapping[str, Any]) -> str | None:
+    """On a terminal: what is offered, with what each means, and which it is; None where an answer is simply given."""
+    offered, meanings = task["choices"] or [], task["meanings"] or {}
+    if not offered or "answer" in offered:
+        return None
+    for each in offered:
+        console.print(escape(f"  {each:<10} {meanings.get(each, '')}".rstrip()), highlight=False, soft_wrap=True)
+    return input("choice: ").strip() or None
 
 
 def _value(hub: Hub, task: Mapping[str, Any], texts: Sequence[str]) -> Any:
@@ -98,11 +112,10 @@ def _meant(hub: Hub, task: int, schema: Mapping[str, Any], text: str) -> Any:
 
 
 def _asked_for(task: Mapping[str, Any]) -> list[str]:
-    """On a terminal: each field is asked for; elsewhere nothing is, and the hub says what is missing."""
+    """Each field is asked for; what is missing then the hub says."""
     form = task["form"]
-    if not form or not sys.stdin.isatty():
+    if not form:
         return []
-    console.print(escape(task["description"]), highlight=False)
     fields = form.get("properties")
     if not fields:
         return [input(f"{_label('answer', form)}: ")]

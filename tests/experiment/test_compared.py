@@ -87,3 +87,11 @@ def test_a_run_that_never_began_or_of_which_nothing_was_foreseen_is_told_as_such
         "It never began; 50 s to 80 s were foreseen"
     )
     assert compare({"seconds": None}, run())["verdict"] == "nothing was foreseen"
+
+
+def test_of_a_run_that_goes_on_or_was_cut_off_it_is_said_that_it_is_not_over():
+    events = [event(0, "started"), event(10, "waiting", question={"path": "a"}), event(20, "settled", path="a")]
+
+    found = compare(FORECAST, events)
+
+    assert (found["verdict"], found["sentence"]) == ("not over", "It is not over; 50 s to 80 s were foreseen.")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from labretto.experiment.estimate import Spread, spelled
 
 Event = Mapping[str, Any]
-Verdict = Literal["as foreseen", "shorter", "longer", "ended before its end", "nothing was foreseen"]
+Verdict = Literal["as foreseen", "shorter", "longer", "ended before its end", "not over", "nothing was foreseen"]
 
 
 @dataclass
@@ -104,6 +104,8 @@ def compare(forecast: Mapping[str, Any], events: Iterable[Event]) -> dict[str, A
 def _verdict(foreseen: Spread | None, found: Happened) -> Verdict:
     if foreseen is None:
         return "nothing was foreseen"
+    if not found.state:
+        return "not over"
     if found.state != "succeeded" or found.seconds is None:
         return "ended before its end"
     if found.seconds < foreseen.p10:
@@ -113,7 +115,9 @@ def _verdict(foreseen: Spread | None, found: Happened) -> Verdict:
 
 def _sentence(verdict: Verdict, foreseen: Spread | None, found: Happened) -> str:
     took = "It never began" if found.seconds is None else f"It took {spelled(found.seconds)}"
-    if found.asked >= 1:
+    if not found.state:
+        took = "It is not over"
+    elif found.asked >= 1:
         took += f", {spelled(found.asked)} of it while people were asked"
     if foreseen is None:
         return f"{took}; nothing was foreseen."

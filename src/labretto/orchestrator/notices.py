@@ -107,6 +107,9 @@ def _some(notice: Notice | None) -> list[Notice]:
 
 
 def _of_reminder(task: Mapping[str, Any]) -> Notice:
-    text = " ".join(str(task[key]) for key in ("description", "deadline") if task.get(key)) or "It is still open."
+    title = str(task.get("title") or "a task")
+    said = str(task.get("description") or "")  # of a short question it is the title over again
+    due = f"It is due {task['due_date']}." if task.get("due_date") else ""
+    text = " ".join(part for part in (said if said != title else "", due) if part) or "It is still open."
     run = str(task["run"]) if task.get("run") else None
-    return Notice(("reminder",), f"Still to be done: {task.get('title') or 'a task'}", text, "", run)
+    return Notice(("reminder",), f"Still to be done: {title}", text, str(task.get("at") or ""), run)

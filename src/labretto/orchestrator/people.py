@@ -144,7 +144,7 @@ class People:
 
     async def _remind(self, at: datetime) -> None:
         for task in await self.tasks.take_reminders(at):
-            self._changes.publish("reminder", task.as_dict())
+            self._changes.publish("reminder", {**task.as_dict(), "at": isoformat(at)})
 
     async def _close_late(self, at: datetime) -> None:
         for task in self.tasks.late(at):
