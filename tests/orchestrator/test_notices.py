@@ -85,7 +85,7 @@ def test_a_reminder_names_what_is_still_to_be_done() -> None:
 
 
 def test_a_reminder_says_a_short_question_once_and_when_it_is_due() -> None:
-    task = {"title": "Load it", "description": "Load it", "due_date": "2026-11-21T13:00:00Z", "at": "2026-11-21T12:00:00Z"}
-    (notice,) = Known().of_change(Change(1, "reminder", task))
+    task = {"title": "Load it", "description": "Load it", "due_date": "2026-11-21T13:00:00Z"}
+    (notice,) = Known().of_change(Change(1, "reminder", {**task, "at": "2026-11-21T12:00:00Z"}))
 
     assert (notice.text, notice.at) == ("It is due 2026-11-21T13:00:00Z.", "2026-11-21T12:00:00Z")

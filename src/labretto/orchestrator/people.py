@@ -16,7 +16,7 @@ from typing import Any
 
 from labretto.catalog.live import Changes
 from labretto.errors import ConflictError, LabError
-from labretto.instrument.reading import now
+from labretto.instrument.reading import isoformat, now
 from labretto.orchestrator.answering import late_answer
 from labretto.orchestrator.brought import keep_file
 from labretto.orchestrator.queue import Orchestrator
