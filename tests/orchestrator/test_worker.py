@@ -5,6 +5,8 @@ import asyncio
 import numpy as np
 import pytest
 
+from labretto.errors import ConflictError
+
 from .conftest import Hub, Lab, World, do, steps
 
 SCAN = steps(
@@ -343,6 +345,22 @@ async def test_a_pause_survives_the_hub(lab: Lab, world: World):
         await second.orchestrator.walker(run).resume("ada")
         assert await second.ended(run) == "succeeded"
         assert world.done == ["burn", "dose 1", "move 1"]
+
+
+@pytest.mark.parametrize("word", ["abort", "pause", "resume"])
+async def test_no_word_of_a_person_leads_out_of_an_end_however_close_it_comes(hub: Hub, world: World, word: str):
+    """Between the end in the journal and the end of its task a run can still be found by who wants to abort it."""
+    run = await hub.submit(steps(do("soak")))
+    await world.comes_to_a_halt()
+    walker = hub.orchestrator.walker(run)
+    await walker.abort("ada")
+    assert await hub.ended(run) == "aborted"
+
+    with pytest.raises(ConflictError, match="is aborted; nothing was changed"):
+        await getattr(walker, word)("ada")
+
+    assert hub.kinds(run)[-1] == "finished"
+    assert hub.orchestrator.journal.row(run).state == "aborted"
 
 
 async def test_an_abort_cancels_what_can_be_cancelled(hub: Hub, world: World):

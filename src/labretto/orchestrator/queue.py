@@ -160,7 +160,10 @@ class Orchestrator:
         if run in self._walkers:
             return self._walkers[run]
         row = self.journal.row(run)
-        raise ConflictError(f"Run {run} is {row.state}; only a run that has begun can do this.")
+        raise ConflictError(
+            f"Run {run} is {row.state}; only a run that has begun and is not over can do this.",
+            way_out="Take it out of the queue." if row.state == "queued" else "Submit it again as a new run.",
+        )
 
     async def remove(self, run: str, who: str | None) -> None:
         """Take a run out of the queue before it begins; its record says so."""

@@ -166,8 +166,18 @@ class Walker:
             await (await self._instruments.instrument(step.instrument)).cancel(step.invocation)
 
     async def note(self, kind: str, body: Mapping[str, Any]) -> None:
-        """A person's word in the journal; whatever it holds up is looked at again."""
-        await self._log.append((kind, body), flush=True)
+        """A person's word in the journal; whatever it holds up is looked at again.
+
+        Raises:
+            ConflictError: the run has come to its end meanwhile; no word leads out of that. Labels it may still get.
+        """
+        async with self._log.appending:
+            if self.state.word in engine.OVER and kind != "edited":
+                raise ConflictError(
+                    f"Run {self.state.id} is {self.state.word}; nothing was changed.",
+                    way_out="Submit it again as a new run.",
+                )
+            await self._log.write((kind, body), flush=True)
         self.look_again()
 
     def look_again(self) -> None:
