@@ -57,12 +57,13 @@ class Experiment:
         """
         line = await self._connected()
         try:
-            answer: dict[str, Any] = decode_json(await line.ask(encode_json(request)))
+            (data,) = await line.ask(encode_json(request))
         except UnreachableError:
             raise UnreachableError(
                 "The experiment ended before it answered.",
                 way_out="Look what became of it when it is back, before you ask again.",
             ) from None
+        answer: dict[str, Any] = decode_json(data)
         return answer
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -90,7 +90,7 @@ class ZmqConnection:
         """The line that is there, or a new one."""
         async with self._dialling:
             if self._line is None or self._line.lost:
-                line = Line(self.address, self.token)
+                line = Line(self.address, (self.token or b"", FRAMES))
                 await line.open()
                 self._line = line
             return self._line
@@ -111,13 +111,18 @@ class ZmqConnection:
 
 
 class Line:
-    """One TCP connection: a DEALER and the monitor that watches it."""
+    """One TCP connection: a DEALER and the monitor that watches it.
 
-    def __init__(self, address: str, token: bytes | None = None) -> None:
+    Args:
+        address: as for `open`.
+        tail: frames behind each request; a host of ours takes two, others none.
+    """
+
+    def __init__(self, address: str, tail: Sequence[bytes] = ()) -> None:
         self.lost: str | None = None
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._address, key = split_key(address)
-        self._tail = [token or b"", FRAMES]
+        self._tail = tail
         self._waiting: dict[bytes, asyncio.Future[list[Any]]] = {}
         self._numbers = itertools.count()
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
