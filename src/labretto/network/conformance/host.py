@@ -63,11 +63,16 @@ class MortalLedger(Ledger):
 
     def end(self, invocation: Invocation) -> Invocation:
         """Write the end, unless the process dies before."""
-        booting = invocation.state == "interrupted"
-        self._die_if(invocation, "before the record" if booting else "before end")
+        self._die_if(invocation, "before end")
         kept = super().end(invocation)
-        self._die_if(invocation, "at boot" if booting else "after end")
+        self._die_if(invocation, "after end")
         return kept
+
+    def interrupt(self, invocation: Invocation, why: str) -> None:
+        """Record what the host finds interrupted when it boots, unless the process dies before."""
+        self._die_if(invocation, "before the record")
+        super().interrupt(invocation, why)
+        self._die_if(invocation, "at boot")
 
     def _die_if(self, invocation: Invocation, point: Point) -> None:
         if self._point == point and invocation.action == "dose":
