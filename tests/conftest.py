@@ -5,13 +5,16 @@ path; where one is missing the test is skipped with the command that installs it
 Fixtures of one room stand in that room's conftest.py.
 """
 
+import asyncio
+import functools
+import inspect
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +33,28 @@ QUIET_CHROMIUM = [
     "--disable-quic",
     "--no-first-run",
 ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """An async test that waits too long is cancelled, and so cleans up.
+
+    pytest-timeout's signal would end the loop's run and leave the test in it: what its fixtures do afterwards would
+    wait for it for ever.
+    """
+    usual = float(config.getini("timeout"))
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            marker = item.get_closest_marker("timeout")
+            item.obj = _cancelled_after(0.9 * (marker.args[0] if marker else usual), item.obj)
+
+
+def _cancelled_after(seconds: float, test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def within(**fixtures: Any) -> None:
+        async with asyncio.timeout(seconds):
+            await test(**fixtures)
+
+    return within
 
 
 @pytest.fixture(scope="session")
