@@ -5,7 +5,7 @@ and questions to people; the two in the middle want the same instruments. The hu
 while they run; a hub is started again at once. What must hold at the end is looked up where it cannot be embellished:
 in the bench's `physical.log` (what matter did), in the hosts' ledgers, in the journal and in the record.
 
-    LABRETTO_KILLS=500 .venv/bin/pytest tests/system/test_kill.py -s -o faulthandler_timeout=0    500 kills instead of 30
+    LABRETTO_KILLS=500 .venv/bin/pytest tests/system/test_kill.py -s -o faulthandler_timeout=0    500 kills, not 30
     LABRETTO_SEED=4711 .venv/bin/pytest tests/system/test_kill.py -s         the moments of an earlier run again
 
 The random waits are the stimulus. What the test waits for is always an event that the hub tells, with a deadline.
