@@ -17,6 +17,7 @@
     └── FailedError             something may have moved: look before you retry
         ├── DriverError         502  the driver raised; its own text and traceback are kept
         ├── CancelledError      409  the action was stopped before its end
+        ├── TimedOutError       504  the action did not end within the time that its step gave it
         ├── LateError           409  a person was asked and did not answer in time
         ├── InterruptedActionError 409  the action began, its end was not seen
         └── ExperimentChangedError 409  the experiment no longer matches what its journal says it did
