@@ -33,6 +33,10 @@ path = "{Path(__file__).parent}"
 [instruments.broken]
 driver = "nowhere:Furnace"
 
+[instruments.transfer_arm_of_the_glovebox_on_the_north_side_upper_chamber]
+driver = "drivers:Balance"
+path = "{Path(__file__).parent}"
+
 [instruments.dispenser]
 driver = "drivers:Dispenser"
 path = "{Path(__file__).parent}"

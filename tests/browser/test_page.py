@@ -246,8 +246,10 @@ def test_records_are_found_by_their_name(hub: Hub, page: Page) -> None:
     expect(records.get_by_role("link", name="needle")).to_be_visible()
 
 
-def test_the_halt_button_is_in_sight_on_every_view_of_a_phone(page: Page) -> None:
+def test_the_halt_button_is_in_sight_on_every_view_of_a_phone_and_long_names_fit(hub: Hub, page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 760})
+    hub.submit(f"name: {'a_name_without_a_space_' * 6}\nsteps:\n  - ask: Ready?\n")
+    expect(page.get_by_role("form", name=re.compile("asks"))).to_be_visible()
     for view in ("/#/", "/#/instruments/stage", "/#/records"):
         page.goto(view)
         page.evaluate("scrollTo(0, document.body.scrollHeight)")

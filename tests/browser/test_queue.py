@@ -54,8 +54,20 @@ def test_runs_are_put_into_order_from_the_keyboard(waiting: list[str], page: Pag
 
 def test_a_run_is_dragged_to_another_place(waiting: list[str], page: Page) -> None:
     order(page, "first", "second", "third")
-    rows(page).nth(0).drag_to(rows(page).nth(2), target_position={"x": 200, "y": 20})
+    third = rows(page).nth(2).bounding_box()
+    assert third is not None
+    rows(page).nth(0).drag_to(rows(page).nth(2), target_position={"x": 200, "y": third["height"] - 5})
     order(page, "second", "third", "first")
+
+
+def test_of_a_long_queue_the_first_are_shown_until_all_are_asked_for(waiting: list[str], hub: Hub, page: Page) -> None:
+    for number in range(12):
+        hub.submit(SCAN.format(name=f"scan {number}"))
+    expect(rows(page)).to_have_count(12)
+    button(page, "3 more of the queue").click()
+    expect(rows(page)).to_have_count(15)
+    button(page, "Only the first 12 of the queue").click()
+    expect(rows(page)).to_have_count(12)
 
 
 def test_what_another_moves_is_seen_here(waiting: list[str], hub: Hub, page: Page) -> None:

@@ -4,7 +4,7 @@ import { effect, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { address, get, post, Problem, remove } from "/static/api.js";
-import { isOver, now, runs } from "/static/lab.js";
+import { isOver, now, runs, today } from "/static/lab.js";
 import { clock, duration, number, unitInPrint } from "/static/words.js";
 
 const ASK_AFTER = 1000; // ms after something began or ended, so that a burst of short runs is asked about once
@@ -37,9 +37,8 @@ async function ask() {
 export function Ends({ run }) {
   const told = expected.value[run.id];
   if (isOver(run) || !told?.end) return null;
-  const words = `ends about ${clock(told.end.p50, now.value)}`;
-  const title = `9 of 10 such runs end before ${clock(told.end.p90, now.value)}`;
-  return html`<span class=${told.late ? "fault" : "quiet"} title=${title}>${words}${told.late ? `, after its deadline ${clock(told.finish_by, now.value)}` : ""}</span>`;
+  const at = (time) => clock(time, today.value);
+  return html`<span class=${told.late ? "fault" : "quiet"} title=${`9 of 10 such runs end before ${at(told.end.p90)}`}>ends about ${at(told.end.p50)}${told.late ? `, after its deadline ${at(told.finish_by)}` : ""}</span>`;
 }
 
 const about = (seconds) => (seconds ? `about ${duration(seconds.p50)} (${duration(seconds.p10)} to ${duration(seconds.p90)})` : "not known");

@@ -16,6 +16,12 @@ export class Problem extends Error {
   }
 }
 
+/** What a request that was refused tells whoever asked, in one text; any other error is a fault of ours. */
+export const told = (onFault) => (error) => {
+  if (!(error instanceof Problem)) throw error;
+  onFault(`${error.message} ${error.wayOut}`.trim());
+};
+
 /** How far the hub's clock is ahead of this browser's, ms; ages of readings are told by the hub's clock. */
 let ahead = 0;
 

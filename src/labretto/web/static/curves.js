@@ -95,7 +95,7 @@ function grow(curve, { row, points, columns, values }) {
 
 /** Ask the record for curves that belong to a run; few at a time, in their order. */
 export async function fetchAll(run, paths) {
-  paths.forEach((path) => curveOf(run, path));
+  if (known.has(run)) known.set(run, new Map([...paths.map((path) => [path, curveOf(run, path)]), ...known.get(run)])); // one that grew before it was asked for is not the first of all
   const left = [...paths];
   const work = async () => {
     for (let path = left.shift(); path !== undefined; path = left.shift()) await fetchOne(run, path);

@@ -85,12 +85,12 @@ function By({ actor }) {
 const NoStop = ({ instrument }) =>
   instrument.description && !instrument.description.stop && html`<p class="no-stop">no software stop: the halt button cannot stop it</p>`;
 
-/** One value with its unit; old and failed ones say so. */
-function Reading({ instrument, name, attribute }) {
+/** One value with its unit; old and failed ones say so, with the reason where there is room for the `whole`. */
+function Reading({ instrument, name, attribute, whole = false }) {
   const reading = readings.value[instrument.name]?.[name];
   const unit = attribute.schema?.unit;
   if (!reading) return html`<span class="quiet">–</span>`;
-  if (reading.status === "error") return html`<span class="reading-error" title=${reading.detail}>cannot be read</span>`;
+  if (reading.status === "error") return html`<span class="reading-error" title=${reading.detail}>cannot be read${whole && reading.detail && `: ${reading.detail}`}</span>`;
   const age = Math.max(0, secondsBetween(reading.time, null, now.value));
   const doubtful = age > OLD || reading.status === "stale" || connection.value === "lost";
   return html`<span class=${doubtful ? "stale" : ""}>${quantity(reading.value, reading.unit ?? unit)}</span>
@@ -119,7 +119,7 @@ export function InstrumentPage({ name }) {
         <table class="attributes"><thead class="unseen"><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead><tbody>
           ${Object.entries(attributes).map(([each, attribute]) => html`<tr key=${each}>
             <th scope="row">${each}<small>${marked(attribute.description || limits(attribute.schema))}</small></th>
-            <td><${Reading} instrument=${instrument} name=${each} attribute=${attribute} />
+            <td><${Reading} instrument=${instrument} name=${each} attribute=${attribute} whole=${true} />
               ${attribute.writable && html`<${Setter} instrument=${instrument} name=${each} attribute=${attribute} />`}</td></tr>`)}
         </tbody></table>
         <dl class="facts">

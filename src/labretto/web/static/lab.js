@@ -3,7 +3,7 @@
 // One idea: a change carries the whole new state of its thing, so it does not matter if it comes twice. After a
 // connection was lost for long, or at the beginning, everything is asked for anew; changes that come meanwhile wait.
 
-import { batch, signal } from "@preact/signals";
+import { batch, computed, signal } from "@preact/signals";
 import { address, get, hubTime, Problem } from "/static/api.js";
 import * as curves from "/static/curves.js";
 
@@ -17,7 +17,7 @@ export const readings = signal({});
 export const alarms = signal({});
 /** run id → summary of the run. */
 export const runs = signal({});
-/** Steps, rows and question of the runs that somebody looks at: run id → {steps: Map, rows, lateRows, loaded, problem}. */
+/** What is known of the runs that somebody looks at: run id → {steps: Map, before: how many stand before these, rows, lateRows, loaded, problem}. */
 export const details = signal({});
 /** number → what somebody has to do, as /tasks tells it; what is open, and what was closed since the page was opened. */
 export const tasks = signal({});
@@ -27,6 +27,8 @@ export const halted = signal(null);
 export const trouble = signal(null);
 /** The hub's time in ms, once a second. */
 export const now = signal(hubTime());
+/** The hub's day, for times that only look different on another day: what is drawn with it is not drawn every second. */
+export const today = computed(() => new Date(now.value).setHours(12, 0, 0, 0));
 /** Whether the whole queue is stopped, by whom, and why in one sentence. */
 export const line = signal({});
 /** Rises with each change of the records' list. */
@@ -109,7 +111,7 @@ export function watch(id) {
   if (!isNew) return;
   dropped.forEach(forget);
   curves.watch(id);
-  setDetails(id, { steps: new Map(), rows: [], lateRows: null, loaded: false, problem: null });
+  setDetails(id, { steps: new Map(), before: 0, rows: [], lateRows: null, loaded: false, problem: null });
   fetchRun(id);
 }
 
@@ -121,20 +123,39 @@ function forget(id) {
 
 async function fetchRun(id) {
   try {
+    const seen = new Set(details.value[id]?.steps.keys());
     const run = await get(address("runs", id));
     if (!details.value[id]) return;
-    const { steps, ...summary } = run;
-    const known = new Map((steps ?? []).map((step) => [step.path, step]));
+    const { steps, steps_after: after, ...summary } = run;
     batch(() => {
       noteRun({ ...summary, id });
-      for (const [path, step] of details.value[id].steps) if (!known.has(path)) known.set(path, step);
-      setDetails(id, { steps: known, loaded: true, problem: null });
+      setDetails(id, { ...joinedSteps(details.value[id].steps, seen, steps, after), loaded: true, problem: null });
     });
     await Promise.all([fetchRows(id), fetchCurves(id)]);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
     if (details.value[id]) setDetails(id, { loaded: true, problem: error });
   }
+}
+
+const byPath = (steps) => steps.map((step) => [step.path, step]);
+
+/** The steps that the hub told, `after` so many, between those before them that we have and those that came meanwhile. */
+function joinedSteps(ours, seen, told, after) {
+  const paths = [...ours.keys()];
+  const earlier = paths.slice(0, Math.max(0, paths.indexOf(told[0]?.path)));
+  const steps = new Map([...earlier.map((path) => [path, ours.get(path)]), ...byPath(told)]);
+  for (const [path, step] of ours) if (!seen.has(path) && !steps.has(path)) steps.set(path, step);
+  return { steps, before: after - earlier.length };
+}
+
+/** Ask for steps before the first that is known; throws the hub's Problem. */
+export async function fetchEarlier(id, many) {
+  const { before } = details.value[id];
+  const after = Math.max(0, before - many);
+  const { steps } = await get(`${address("runs", id)}?steps=${before - after}&after=${after}`);
+  const known = details.value[id];
+  if (known?.before === before) setDetails(id, { steps: new Map([...byPath(steps), ...known.steps]), before: after });
 }
 
 async function fetchRows(id) {

@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
-import { address, get, patch, post, Problem } from "/static/api.js";
+import { address, get, patch, post, Problem, told } from "/static/api.js";
 import { Field, faultsAtFields, initialText, meanings } from "/static/forms.js";
 import { isOver, line, noteRun, runs } from "/static/lab.js";
 import { changesOf, Terms, termsOf, textsOf } from "/static/terms.js";
@@ -61,11 +61,6 @@ export function dragging(run, onFault) {
   };
 }
 
-const told = (onFault) => (error) => {
-  if (!(error instanceof Problem)) throw error;
-  onFault(`${error.message} ${error.wayOut}`.trim());
-};
-
 /** Move up and down, hold, release, edit: of a run that waits. `small`: in a table. */
 export function LineButtons({ run, small, onEdit, onFault }) {
   const order = waiting();
@@ -78,7 +73,7 @@ export function LineButtons({ run, small, onEdit, onFault }) {
       told(onFault),
     );
   const say = (word, body) => () => post(address("runs", run.id, word), body).then(noteRun, told(onFault));
-  const button = (word, act, more = {}, sign = word) => html`<button type="button" class=${small ? "small" : ""} onClick=${act} ...${more}>${sign === word ? word : html`<span aria-hidden="true">${sign}</span><span class="unseen">${word}</span>`}<span class="unseen"> ${run.name}</span></button>`;
+  const button = (word, act, more = {}, sign = word) => html`<button type="button" class=${small ? "small" : ""} onClick=${act} ...${more}>${sign === word ? word : html`<span aria-hidden="true" class="arrow">${sign}</span><span class="unseen">${word}</span>`}<span class="unseen"> ${run.name}</span></button>`;
   return html`
     ${small && button("Move up", step("up", "before", order[place - 1]), { id: id("up"), disabled: place < 1 }, "↑")}
     ${small && button("Move down", step("down", "after", order[place + 1]), { id: id("down"), disabled: place < 0 || place === order.length - 1 }, "↓")}

@@ -3,26 +3,33 @@
 import { html } from "htm/preact";
 import { useState } from "preact/hooks";
 import { Ends } from "/static/ahead.js";
-import { address, post, Problem, remove } from "/static/api.js";
-import { details, forgetRun, isOver, noteRun, now, runs } from "/static/lab.js";
+import { address, patch, post, remove, told } from "/static/api.js";
+import { details, forgetRun, isOver, noteRun, runs, today } from "/static/lab.js";
 import { dragging, EditForm, LineButtons, LineNotes, openRuns, SwitchButton } from "/static/line.js";
 import { Told } from "/static/terms.js";
 import { clock, duration, secondsBetween, tone } from "/static/words.js";
 
+const SHOWN_OPEN = 12;
 const SHOWN_ENDED = 6;
 const THROUGH = new Set(["succeeded", "failed", "skipped"]);
 
 export const endedRuns = () => Object.values(runs.value).filter(isOver).sort((a, b) => (a.id < b.id ? 1 : -1));
 
 export function Queue() {
+  const [all, showAll] = useState(false);
   const [open, ended] = [openRuns(), endedRuns().slice(0, SHOWN_ENDED)];
+  const shown = all ? open : open.slice(0, SHOWN_OPEN);
   return html`<section class="panel queue" aria-labelledby="queue-title">
-    <header><h2 id="queue-title">Queue</h2><${SwitchButton} /><a href="#/records">All records</a></header>
+    <header><h2 id="queue-title">Queue${open.length > 0 && html` <span class="quiet">${open.length}</span>`}</h2><${SwitchButton} /><a href="#/records">All records</a></header>
     <${LineNotes} />
     ${open.length + ended.length === 0 && html`<p class="quiet empty">Nothing is queued and nothing has run. Submit an experiment below.</p>`}
     ${open.length + ended.length > 0 && html`<div class="scroll" tabindex="0" role="region" aria-label="Queue and latest runs"><table>
-      <thead><tr><th scope="col">Run</th><th scope="col">State</th><th scope="col">Progress</th><th scope="col">Since</th><th scope="col"><span class="unseen">What can be done</span></th></tr></thead>
-      <tbody>${[...open, ...ended].map((run) => html`<${Row} key=${run.id} run=${run} />`)}</tbody>
+      <thead><tr><th scope="col">Run</th><th scope="col">State</th><th scope="col">Since</th><th scope="col"><span class="unseen">What can be done</span></th></tr></thead>
+      <tbody>
+        ${shown.map((run) => html`<${Row} key=${run.id} run=${run} />`)}
+        ${open.length > SHOWN_OPEN && html`<tr key="more"><td colspan="4"><button type="button" class="small" aria-expanded=${all} onClick=${() => showAll(!all)}>${all ? `Only the first ${SHOWN_OPEN}` : `${open.length - SHOWN_OPEN} more`}<span class="unseen"> of the queue</span></button></td></tr>`}
+        ${ended.map((run) => html`<${Row} key=${run.id} run=${run} />`)}
+      </tbody>
     </table></div>`}
   </section>`;
 }
@@ -33,14 +40,13 @@ function Row({ run }) {
   const since = run.ended ?? run.started ?? run.submitted;
   const waits = run.state === "queued";
   return html`<tr ...${edited ? {} : dragging(run, setFault)}>
-    <th scope="row"><a href=${`#/runs/${run.id}`}>${run.name || run.id}</a>${run.who && html` <span class="quiet">${run.who}</span>`}<${Told} run=${run} /></th>
-    <td><span class=${`pill ${tone(run.state)}`}>${run.held && waits ? "held" : run.state}</span>${run.reason && !isOver(run) && html` <span class="quiet">${run.reason}</span>`}</td>
-    <td><${Progress} run=${run} /> <${Ends} run=${run} /></td>
-    <td class="quiet">${clock(since, now.value)}</td>
+    <th scope="row"><a href=${`#/runs/${run.id}`}>${run.name || run.id}</a>${run.who && html` <span class="quiet">${run.who}</span>`}<${Told} run=${run} />${run.reason && !isOver(run) && html` <small>${run.reason}</small>`}</th>
+    <td><span class=${`pill ${tone(run.state)}`}>${run.held && waits ? "held" : run.state}</span> <${Progress} run=${run} /> <${Ends} run=${run} /></td>
+    <td class="quiet">${clock(since, today.value)}</td>
     <td class="buttons">${waits && html`<${LineButtons} run=${run} small=${true} onEdit=${() => setEdited(!edited)} onFault=${setFault} />`}
       <${RunButtons} run=${run} small=${true} />${fault && html`<span class="fault" role="alert">${fault}</span>`}</td>
   </tr>
-  ${edited && waits && html`<tr class="edited"><td colspan="5"><${EditForm} run=${run} onDone=${() => setEdited(false)} /></td></tr>`}`;
+  ${edited && waits && html`<tr class="edited"><td colspan="4"><${EditForm} run=${run} onDone=${() => setEdited(false)} /></td></tr>`}`;
 }
 
 /** How far a run is; nothing where nobody knows. */
@@ -61,14 +67,9 @@ export function progressOf(run) {
 /** Pause, resume, abort, remove: those that make sense now. */
 export function RunButtons({ run, small = false }) {
   const [fault, setFault] = useState(null);
-  const ask = (act) => async () => {
+  const ask = (act) => () => {
     setFault(null);
-    try {
-      await act();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setFault(error.message);
-    }
+    return act().catch(told(setFault));
   };
   const say = (word) => ask(async () => noteRun(await post(address("runs", run.id, word))));
   const take = ask(async () => {
@@ -80,12 +81,14 @@ export function RunButtons({ run, small = false }) {
     noteRun(made);
     location.hash = `#/runs/${made.id}`;
   });
+  const lastTurn = ask(async () => noteRun(await patch(address("runs", run.id), { again: 0 })));
   const button = (word, act, kind = "") => html`<button type="button" class=${`${small ? "small" : ""} ${kind}`} onClick=${act}>${word}<span class="unseen"> ${run.name}</span></button>`;
   return html`
     ${run.state === "queued" && button("Remove", take)}
     ${(run.state === "running" || run.state === "waiting") && !run.pausing && button("Pause", say("pause"))}
     ${(run.state === "paused" || run.pausing) && button("Resume", say("resume"))}
     ${["running", "waiting", "paused"].includes(run.state) && button("Abort", say("abort"), "grave")}
+    ${run.state !== "queued" && !isOver(run) && (run.again === null || run.again > 0) && button("End after this turn", lastTurn)}
     ${isOver(run) && !small && button("Run again", again)}
     ${fault && html`<span class="fault" role="alert">${fault}</span>`}`;
 }

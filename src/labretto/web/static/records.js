@@ -3,7 +3,7 @@
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
 import { address, get, Problem } from "/static/api.js";
-import { now, recordsChanged } from "/static/lab.js";
+import { recordsChanged, today } from "/static/lab.js";
 import { clock, duration, secondsBetween, tone } from "/static/words.js";
 
 const LIMIT = 100;
@@ -35,7 +35,7 @@ export function RecordsPage({ run }) {
         <tbody>${records.map((record) => html`<tr key=${record.id}>
           <th scope="row"><a href=${`#/runs/${record.id}`}>${record.name || record.id}</a></th>
           <td><span class=${`pill ${tone(record.state)}`}>${record.state}</span></td>
-          <td>${clock(record.started ?? record.submitted, now.value)}</td>
+          <td>${clock(record.started ?? record.submitted, today.value)}</td>
           <td>${record.started && record.ended ? duration(secondsBetween(record.started, record.ended)) : ""}</td>
           <td>${record.rows ?? ""}</td>
           <td class="quiet">${record.who ?? ""}</td>

@@ -2,17 +2,19 @@
 
 import { html } from "htm/preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
-import { address, post, Problem } from "/static/api.js";
+import { address, post, told } from "/static/api.js";
 import * as curves from "/static/curves.js";
 import { Failure } from "/static/actions.js";
 import { Ahead, Ends } from "/static/ahead.js";
-import { columnsOf, details, inFlight, isOver, now, runs, watch } from "/static/lab.js";
+import { columnsOf, details, fetchEarlier, inFlight, isOver, now, runs, today, watch } from "/static/lab.js";
 import { Plot } from "/static/plot.js";
 import { Questions } from "/static/questions.js";
 import { Progress, RunButtons } from "/static/queue.js";
+import { Told } from "/static/terms.js";
 import { clock, duration, number, parametersInLine, plain, secondsBetween, tone, unitInPrint } from "/static/words.js";
 
 const SHOWN_STEPS = 40;
+const EARLIER_STEPS = 200;
 const SHOWN_ROWS = 200;
 
 /** The page of one run. */
@@ -56,6 +58,7 @@ function RunHead({ run, level, id, link }) {
   return html`<div class="run-head">
     <${level} id=${id}>${link ? html`<a href=${`#/runs/${run.id}`}>${name}</a>` : name}</${level}>
     <span class=${`pill ${tone(run.state)}`} role="status" aria-label="State of the run">${run.state}</span>
+    <${Told} run=${run} />
     <${Progress} run=${run} />
     ${!isOver(run) && since && html`<span class="quiet">${duration(Math.max(0, Math.round(secondsBetween(since, null, now.value))))}</span> <${Ends} run=${run} />`}
     <span class="buttons"><${RunButtons} run=${run} /></span>
@@ -97,50 +100,54 @@ export function labelsOf(steps) {
 
 /** The steps of a run, the latest first. */
 export function Steps({ run }) {
-  const [all, showAll] = useState(false);
-  const steps = [...(details.value[run.id]?.steps.values() ?? [])];
-  const shown = all ? steps : steps.slice(-SHOWN_STEPS);
+  const [most, showMost] = useState(SHOWN_STEPS);
+  const [fault, setFault] = useState(null);
+  const { steps: known, before = 0 } = details.value[run.id] ?? {};
+  const steps = [...(known?.values() ?? [])];
+  const shown = steps.slice(-most);
+  const earlier = before + steps.length - shown.length;
+  const showEarlier = () => {
+    setFault(null);
+    showMost(shown.length + EARLIER_STEPS);
+    if (before && shown.length + EARLIER_STEPS > steps.length) fetchEarlier(run.id, EARLIER_STEPS).catch(told(setFault));
+  };
   return html`<section class="panel" aria-labelledby="steps-title">
-    <header><h2 id="steps-title">Steps</h2>${steps.length > shown.length && html`<button type="button" class="small" onClick=${() => showAll(true)}>Show all ${steps.length}</button>`}</header>
+    <header><h2 id="steps-title">Steps</h2>${earlier > 0 && html`<span class="quiet">the last ${shown.length} of ${earlier + shown.length}</span>`}</header>
     ${steps.length === 0 && html`<p class="quiet empty">${run.state === "queued" ? "It has not begun." : "None yet."}</p>`}
-    <ol class="steps" tabindex="0" aria-labelledby="steps-title" start=${steps.length - shown.length + 1}>
+    <ol class="steps" tabindex="0" aria-labelledby="steps-title" start=${earlier + 1}>
       ${shown.map((step) => html`<${Step} key=${step.path} step=${step} run=${run} />`).reverse()}
+      ${earlier > 0 && html`<li key="earlier"><button type="button" class="small" onClick=${showEarlier}>Earlier steps</button> ${fault && html`<span class="fault" role="alert">${fault}</span>`}</li>`}
     </ol>
   </section>`;
 }
 
 function Step({ step, run }) {
   const state = step.state === "intended" ? "running" : step.state;
-  const seconds = step.started || step.at ? secondsBetween(step.started ?? step.at, step.ended, now.value) : NaN;
+  const since = step.started ?? step.at;
+  const seconds = since ? secondsBetween(since, step.ended, step.ended ? 0 : now.value) : NaN;
+  const asked = parametersInLine(step.parameters);
   const error = typeof step.error === "string" ? { detail: step.error } : step.error;
   return html`<li class=${`step ${tone(state)}`}>
     <div class="step-line">
       <i aria-hidden="true"></i><strong>${nameOf(step)}</strong>
-      <span class="quiet parameters">${parametersInLine(step.parameters)}</span>
       <span class="step-state">${state === "succeeded" ? html`<span class="unseen">${state}</span>` : state}${["adopted", "checked", "entered"].includes(step.origin) ? ` (${step.origin})` : ""}</span>
       <span class="quiet took">${step.ended || seconds >= 1 ? duration(Math.max(0, seconds)) : ""}</span>
       ${inFlight(step) && !isOver(run) && html`<${CancelButton} run=${run} step=${step} />`}
     </div>
-    <small class="quiet path">${step.path}</small>
+    <small class="path">${asked && html`<span class="parameters">${asked}</span> · `}${step.path}</small>
     ${error && html`<p class="fault">${error.detail ?? plain(error)} ${error.way_out ?? ""}</p>`}
   </li>`;
 }
 
 /** Asks one action to end; the run stays, and asks what became of it. */
 function CancelButton({ run, step }) {
-  const [told, setTold] = useState("");
-  const cancel = async () => {
-    setTold("");
-    try {
-      const found = await post(address("runs", run.id, "cancel"), { path: step.path, within: 2 });
-      if (found.state === "running") setTold("It has been asked to end, and runs still.");
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setTold(error.message);
-    }
+  const [said, setSaid] = useState("");
+  const cancel = () => {
+    setSaid("");
+    post(address("runs", run.id, "cancel"), { path: step.path, within: 2 }).then(({ state }) => state === "running" && setSaid("It has been asked to end, and runs still."), told(setSaid));
   };
   return html`<button type="button" class="small" onClick=${cancel}>Cancel<span class="unseen"> ${nameOf(step)}</span></button>
-    ${told && html`<span class="fault" role="alert">${told}</span>`}`;
+    ${said && html`<span class="fault" role="alert">${said}</span>`}`;
 }
 
 /** `stage.move`; of a step that looks at an attribute or sets it, `read stage.x` or `set stage.x`. */
@@ -176,9 +183,9 @@ function About({ run }) {
   const facts = [
     ["id", html`<code>${run.id}</code>`],
     ["who", run.who],
-    ["submitted", run.submitted && clock(run.submitted, now.value)],
-    ["started", run.started && clock(run.started, now.value)],
-    ["ended", run.ended && clock(run.ended, now.value)],
+    ["submitted", run.submitted && clock(run.submitted, today.value)],
+    ["started", run.started && clock(run.started, today.value)],
+    ["ended", run.ended && clock(run.ended, today.value)],
     ...parameters.map(([name, value]) => [name, plain(value)]),
   ].filter(([, value]) => value);
   return html`<section class="panel" aria-labelledby="about-title">
