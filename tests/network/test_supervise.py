@@ -13,7 +13,7 @@ from labretto.lab import Lab, LabInstrument
 from labretto.network import keeper
 from labretto.network.background import start_background
 from labretto.network.liveness import hold
-from labretto.network.status import Status
+from labretto.network.status import FIRST_PAUSE, Status
 from labretto.network.supervise import Supervisor
 
 
@@ -122,6 +122,25 @@ async def test_a_host_elsewhere_can_be_connected_to_anew() -> None:
         assert after is not before
         assert (await after.read("speed")).value == 1.0
     await asyncio.to_thread(motor.stop)
+
+
+async def test_who_asks_for_a_host_that_is_away_gets_one_attempt_at_once_and_then_the_usual_pauses() -> None:
+    attempts: asyncio.Queue[float] = asyncio.Queue()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.put_nowait(asyncio.get_running_loop().time())
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with Supervisor(elsewhere(f"http://127.0.0.1:{port}")) as supervisor:
+            await changed(supervisor, lambda status: status.state == "unreachable")
+            await supervisor.restart("motor")
+            while not attempts.empty():
+                attempts.get_nowait()
+
+            first, second = await attempts.get(), await attempts.get()
+            assert second - first > FIRST_PAUSE
 
 
 async def test_an_unknown_instrument_gets_the_near_name(free_port: int) -> None:

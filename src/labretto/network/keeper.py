@@ -350,7 +350,6 @@ class LinkKeeper(Keeper):
 
     async def _keep(self) -> None:
         while True:
-            self._asked.clear()
             await self._forget_client()
             client = self._client = await self._opened()
             while not self._asked.is_set():
@@ -367,6 +366,7 @@ class LinkKeeper(Keeper):
 
     async def _opened(self) -> Instrument:
         for pause in back_off(FIRST_PAUSE, LONGEST_PAUSE):
+            self._asked.clear()  # this attempt is what was asked for
             try:
                 return await open_instrument(await self._where(), token=self._token())
             except LabError as error:
