@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from labretto.errors import BusyError, ConflictError, InvalidError, LabError
+from labretto.errors import BusyError, ConflictError, InvalidError, LabError, UnreachableError
 from labretto.instrument.invocation import new_id
 from labretto.instrument.ledger import Ledger
 from labretto.lab import Lab, LabInstrument, load_lab
@@ -101,6 +101,21 @@ async def test_a_changed_driver_is_served_and_what_is_different_is_told(lab: Lab
         assert "action read_line is new" in told
         assert "attribute brightness: schema.unit: 'W' became 'mW'" in told
         assert (await (await supervisor.instrument("lamp")).read("brightness")).unit == "mW"
+
+
+async def test_one_that_cannot_be_made_any_more_is_told_at_once_with_what_its_driver_said(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Its constructor is called only by the new host: trying out does not touch the hardware."""
+    async with supervised(lab) as supervisor:
+        raising = LAMP + "    def __init__(self) -> None:\n        raise OSError('no lamp at this port')\n"
+        (tmp_path / "lamp.py").write_text(raising)
+
+        with pytest.raises(UnreachableError, match="no lamp at this port"):
+            await supervisor.reload("lamp")
+
+        with pytest.raises(UnreachableError, match="no lamp at this port"):  # and so it is in a crash loop
+            await supervisor.reload("lamp")
 
 
 async def test_one_that_is_the_same_is_started_anew_and_nothing_is_different(lab: Lab) -> None:

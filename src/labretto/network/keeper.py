@@ -270,7 +270,9 @@ class HostKeeper(Keeper):
         await try_out(self._order())
         await self.leave_if_idle()
         await self.settled()
-        return differences(before, await (await self.reachable()).describe())
+        if self.status.state != "ready":  # it would come up by itself only if somebody mended what it died of
+            raise self._down()
+        return differences(before, await (await self.instrument()).describe())
 
     async def _described(self) -> Description | None:
         """What the host that lives offers; None if none does. Raises `BusyError` if an action runs on it."""
