@@ -18,9 +18,14 @@ from labretto.errors import InvalidError
 from labretto.terminal import pairs, value_of
 
 DRIVER = '''
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
 from annotated_types import Interval, Unit
 from labretto import effect
+
+class Row(NamedTuple):
+    wavelength: Annotated[float, Unit("nm")]
+    counts: int
 
 class Lamp:
     """A lamp."""
@@ -42,9 +47,18 @@ class Lamp:
         return "white"
 
     @effect("absolute")
-    def dim(self, factor: float, note: str = "") -> Annotated[float, Unit("cd")]:
+    def dim(self, factor: Annotated[float, Unit("cd/cd")], note: str = "") -> Annotated[float, Unit("cd")]:
         """Make it darker."""
         return self._brightness / factor
+
+    @property
+    def power(self) -> float:
+        raise OSError("no [volt] meter")
+
+    def spectrum(self) -> Iterator[Row]:
+        """Of what is left [see [/manual]]."""
+        yield Row(400.0, 1)
+        yield Row(410.0, 2)
 
     def burn_out(self) -> None:
         raise RuntimeError("the filament is broken")
@@ -132,7 +146,7 @@ def test_list_shows_what_there_is_with_units_and_effects(labretto: Connect) -> N
     assert (status, errors) == (0, "")
     lines = [line.split() for line in output.splitlines()]
     assert ["attribute", "(set)", "brightness", "cd", "How", "bright", "it", "is."] in lines
-    assert ["action", "(absolute)", "dim", "factor,", "note", "cd", "Make", "it", "darker."] in lines
+    assert ["action", "(absolute)", "dim", "factor", "[cd/cd],", "note", "cd", "Make", "it", "darker."] in lines
 
 
 def test_list_as_json_is_the_description(labretto: Connect) -> None:
@@ -140,7 +154,22 @@ def test_list_as_json_is_the_description(labretto: Connect) -> None:
 
     described = json.loads(output)
     assert described["name"] == "lamp"
-    assert set(described["attributes"]) == {"brightness", "colour"}
+    assert set(described["attributes"]) == {"brightness", "colour", "power"}
+
+
+def test_one_attribute_that_cannot_be_read_keeps_none_of_the_others_from_being_seen(labretto: Connect) -> None:
+    status, output, errors = labretto("connect", "lamp", "get")
+
+    assert (status, errors) == (0, "")
+    assert "white" in output
+    assert "the driver raised OSError: no [volt] meter" in output
+    assert json.loads(labretto("connect", "lamp", "get", "--json")[1])["power"]["status"] == "error"
+
+
+def test_a_table_is_shown_as_its_columns_with_their_units(labretto: Connect) -> None:
+    output = labretto("connect", "lamp", "call", "spectrum")[1]
+
+    assert output.splitlines() == ["wavelength: [400. 410.] nm", "counts: [1 2]"]
 
 
 def test_get_set_and_call(labretto: Connect) -> None:
@@ -155,13 +184,14 @@ def test_get_set_and_call(labretto: Connect) -> None:
 @pytest.mark.parametrize(
     ("command", "status", "words"),
     [
-        ("get heat", 3, "There is no 'heat'. There are brightness, colour."),
-        ("call shine", 3, "There is no 'shine'. There are dim, burn_out."),
+        ("get heat", 3, "There is no 'heat'. Known here: brightness, colour, power."),
+        ("get brightnes", 3, "There is no 'brightnes'. Did you mean 'brightness'?"),
+        ("call shine", 3, "There is no 'shine'. Known here: dim, spectrum, burn_out."),
         ("set colour red", 3, "lamp.colour cannot be set"),
         ("set brightness 11", 3, "10"),
         ("call dim", 3, "factor"),
         ("call dim factor", 3, "'factor' is not NAME=VALUE"),
-        ("call dim facto=1", 3, "facto"),
+        ("call dim facto=1", 3, "unexpected keyword argument 'facto'"),
         ("call burn_out", 1, "the filament is broken"),
         ("set brightness", 3, "is not understood"),
         ("jump", 3, "'jump' is not understood"),

@@ -26,14 +26,15 @@ from labretto.access.trail import read_trail
 from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, UnreachableError, from_problem
 from labretto.instrument import codec
 from labretto.instrument.describe import Description
-from labretto.lab import ALONE, LabInstrument, check_name, home, load_lab
-from labretto.network.blocking import BlockingInstrument, connect, describe
+from labretto.lab import ALONE, LabInstrument, check_name, did_you_mean, home, load_lab
+from labretto.network.blocking import BlockingInstrument, connect, describe, read_all
 from labretto.orchestrator.client import Hub, RunHandle
 from labretto.orchestrator.engine import OVER
 
 if TYPE_CHECKING:
     from labretto.access import Role
     from labretto.hub import RunningHub
+    from labretto.instrument.reading import Reading
     from labretto.network.conformance.judging import Finding
 
 console = Console(width=None if sys.stdout.isatty() else 10_000)
@@ -101,7 +102,7 @@ async def _beside(work: Any) -> None:
     try:
         await work
     except LabError as error:
-        errors.print(f"[red]{error}[/]", highlight=False)
+        errors.print(str(error), style="red", highlight=False, markup=False)
     await asyncio.Event().wait()
 
 
@@ -301,7 +302,7 @@ def finish(hub: Hub, handle: RunHandle, *, as_json: bool) -> None:
         print_json({**status, "record": folder})
     else:
         console.print(f"Run {handle.id}: {status['state']}", highlight=False)
-        console.print(f"Record: {folder}", highlight=False, soft_wrap=True)
+        console.print(f"Record: {folder}", highlight=False, soft_wrap=True, markup=False)
     if status["state"] != "succeeded":
         raise from_problem(status["error"] or {"status": 409, "detail": f"The run was {status['state']}."})
 
@@ -323,7 +324,9 @@ def _progress(handle: RunHandle, *, quiet: bool) -> Iterator[Callable[[Mapping[s
             words = f"{status['name']}: {status['state']}"
             reason = f" ({status['reason']})" if status.get("reason") else ""
             total = status.get("steps_total")
-            progress.update(task, description=words + reason, completed=status.get("steps_done") or 0, total=total)
+            progress.update(
+                task, description=escape(words + reason), completed=status.get("steps_done") or 0, total=total
+            )
 
         yield show
 
@@ -401,7 +404,8 @@ def list_records(lab: str, query: Mapping[str, Any], *, as_json: bool) -> None:
     table = Table("submitted", "state", "name", "who", "run", box=None)
     for record in found:
         submitted = str(record["submitted"] or "")[:19].replace("T", " ")
-        table.add_row(submitted, record["state"], record["name"], record["who"], record["id"])
+        words = (submitted, record["state"], record["name"], record["who"], record["id"])
+        table.add_row(*(escape(str(word)) for word in words))
     console.print(table if found else "No records are found.")
 
 
@@ -471,7 +475,7 @@ def look_at(name: str, words: Sequence[str], *, as_json: bool) -> None:
                 if line.strip():
                     _obey(instrument, shlex.split(line), as_json=as_json)
             except (LabError, ValueError) as error:
-                errors.print(f"[red]{error}[/]", highlight=False)
+                errors.print(str(error), style="red", highlight=False, markup=False)
 
 
 def _ask(prompt: str) -> str | None:
@@ -487,7 +491,7 @@ def _obey(instrument: BlockingInstrument, words: list[str], *, as_json: bool) ->
         case ["list"]:
             _show_offer(description, as_json=as_json)
         case ["get"]:
-            _show({a: getattr(instrument, a).get().as_dict() for a in description.attributes}, as_json=as_json)
+            _show_readings(read_all(instrument), as_json=as_json)
         case ["get", attribute]:
             reading = _member(instrument, description.attributes, attribute).get()
             _show(reading.as_dict() if as_json else repr(reading), as_json=as_json)
@@ -506,7 +510,7 @@ def _obey(instrument: BlockingInstrument, words: list[str], *, as_json: bool) ->
 
 def _member(instrument: BlockingInstrument, known: Mapping[str, Any], name: str) -> Any:
     if name not in known:
-        raise NotFoundError(f"There is no {name!r}.", way_out=f"There are {', '.join(known) or 'none'}.")
+        raise NotFoundError(f"There is no {name!r}.", way_out=did_you_mean(name, known) or "There is none at all.")
     return getattr(instrument, name)
 
 
@@ -521,7 +525,27 @@ def _show(value: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(value)
     else:
-        console.print(value, highlight=False)
+        console.print(_plain(value), highlight=False, markup=False)
+
+
+def _plain(value: Any) -> str:
+    """What an action answered: the columns of a table each in a line, with their units."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {_plain(entry)}" for name, entry in value.items())
+    unit = getattr(value, "unit", None)
+    return f"{value} {unit}" if unit and unit not in str(value) else str(value)
+
+
+def _show_readings(readings: Mapping[str, Reading], *, as_json: bool) -> None:
+    if as_json:
+        print_json({name: reading.as_dict() for name, reading in readings.items()})
+        return
+    table = Table("attribute", "value", "status", "time", box=None)
+    for name, reading in readings.items():
+        value = "" if reading.value is None else str(reading)
+        words = (name, value, reading.detail or reading.status, f"{reading.time:%Y-%m-%d %H:%M:%S}Z")
+        table.add_row(*map(escape, words))
+    console.print(table)
 
 
 def _show_offer(description: Description, *, as_json: bool) -> None:
@@ -531,12 +555,11 @@ def _show_offer(description: Description, *, as_json: bool) -> None:
     table = Table("", "name", "takes", "unit", "what", box=None)
     for name, attribute in description.attributes.items():
         kind = "attribute" if not attribute.writable else "attribute (set)"
-        table.add_row(kind, name, "", attribute.unit or "", _first_line(attribute.description))
+        table.add_row(kind, name, "", *map(escape, (attribute.unit or "", _first_line(attribute.description))))
     for name, action in description.actions.items():
         takes = ", ".join(f"{p}{_unit(entry.schema)}" for p, entry in action.parameters.items())
-        table.add_row(
-            f"action ({action.effect})", name, takes, action.result.get("unit", ""), _first_line(action.description)
-        )
+        words = (takes, action.result.get("unit", ""), _first_line(action.description))
+        table.add_row(f"action ({action.effect})", name, *map(escape, words))
     console.print(table)
 
 
@@ -570,7 +593,8 @@ def hold_to_the_contract(
         print_json(report.as_dict())
     else:
         counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in ("passed", "failed", "not applicable"))
-        console.print(f"{report.instrument} ({report.driver}) at {report.address}: {counts}", highlight=False)
+        about = f"{report.instrument} ({report.driver}) at {report.address}: {counts}"
+        console.print(about, highlight=False, markup=False)
     return report.passed
 
 

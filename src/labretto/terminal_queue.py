@@ -47,7 +47,9 @@ def change(hub: str | None, run: str, act: Callable[[RunHandle], object]) -> Non
         changed = answered if isinstance(answered, RunHandle) else handle
         status = found.ask("GET", f"/api/runs/{changed.id}?steps=0")
     reason = f": {status['reason']}" if status["reason"] else ""
-    console.print(f"{status['id']} {status['name']} is {status['state']}{reason}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{status['id']} {status['name']} is {status['state']}{reason}", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def relabel(handle: RunHandle, added: list[str], removed: list[str]) -> None:

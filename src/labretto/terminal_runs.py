@@ -38,7 +38,9 @@ def change(hub: str | None, run: str, act: Callable[[RunHandle], None]) -> None:
         act(handle)
         status = found.ask("GET", f"/api/runs/{handle.id}?steps=0")
     reason = f": {status['reason']}" if status["reason"] else ""
-    console.print(f"{status['id']} {status['name']} is {status['state']}{reason}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{status['id']} {status['name']} is {status['state']}{reason}", highlight=False, soft_wrap=True, markup=False
+    )
 
 
 def cancel_action(hub: str | None, run: str, path: str | None, within: float) -> None:

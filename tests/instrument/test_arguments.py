@@ -61,12 +61,12 @@ def test_what_fits_is_what_the_driver_is_called_with() -> None:
 @pytest.mark.parametrize(
     ("action", "given", "said", "way_out"),
     [
-        ("move", {"to": 150}, "stage.move: to=150 mm is above 100 mm.", "Give a value within 100 mm."),
-        ("move", {"to": -1}, "stage.move: to=-1 mm is below 0 mm.", "Give a value within 0 mm."),
-        ("move", {"to": 1, "speed": 10}, "stage.move: speed=10 mm/s is not below 10 mm/s.", "Give a value within"),
-        ("move", {"to": 1, "speed": 0}, "stage.move: speed=0 mm/s is not above 0 mm/s.", "Give a value within"),
-        ("visit", {"places": [1, 101]}, "stage.visit: places[1]=101 is above 100.", "Give a value within 100."),
-        ("move", {"to": float("nan")}, "stage.move: to=nan mm is above", "Give a value"),
+        ("move", {"to": 150}, "stage.move: to=150 mm is above 100 mm.", "Give a value of at most 100 mm."),
+        ("move", {"to": -1}, "stage.move: to=-1 mm is below 0 mm.", "Give a value of at least 0 mm."),
+        ("move", {"to": 1, "speed": 10}, "stage.move: speed=10 mm/s is not below 10 mm/s.", "Give a value below"),
+        ("move", {"to": 1, "speed": 0}, "stage.move: speed=0 mm/s is not above 0 mm/s.", "Give a value above 0 mm/s."),
+        ("visit", {"places": [1, 101]}, "stage.visit: places[1]=101 is above 100.", "Give a value of at most 100."),
+        ("move", {"to": float("nan")}, "stage.move: to=nan mm is no number; the limit is 100 mm.", "Give a value"),
         ("move", {"to": float("inf")}, "stage.move: to=inf mm is above", "Give a value"),
     ],
 )

@@ -629,7 +629,7 @@ async def test_what_cannot_be_written_is_refused_before_the_driver(attribute: st
         with pytest.raises(kind):
             await host.write(attribute, value)
         assert driver._x == 1.0
-        with pytest.raises(NotFoundError, match="It has x, fixed"):
+        with pytest.raises(NotFoundError, match="Known here: x, fixed"):
             await host.read("nowhere")
 
 

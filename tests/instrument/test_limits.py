@@ -129,7 +129,7 @@ async def test_a_default_that_is_outside_is_refused_as_if_it_were_given(host: Ho
 async def test_without_the_needed_state_nothing_is_done(host: Host, furnace: Furnace) -> None:
     furnace._door = "open"
     host._readings.forget()
-    with pytest.raises(ConflictError, match=r"door is 'open', which is none of 'closed'") as refused:
+    with pytest.raises(ConflictError, match=r"door is 'open', which is not 'closed'") as refused:
         await host.invoke("ramp", {"to": 100, "rate": 5})
     assert refused.value.fields["needs"] == "door"
     with pytest.raises(ConflictError, match="setting setpoint was refused"):
@@ -265,7 +265,7 @@ def test_every_number_in_a_value_is_held_against_the_range(value: Any, fault: st
         ),
         (Reading(None, None, NOON), "is not known"),
         (Reading(None, None, NOON, "error", "no contact"), "cannot be read (no contact)"),
-        (Reading("open", None, NOON), "is 'open', which is none of 'closed'"),
+        (Reading("open", None, NOON), "is 'open', which is not 'closed'"),
     ],
 )
 def test_a_needed_state_is_one_that_was_seen_lately(reading: Reading, fault: str | None) -> None:

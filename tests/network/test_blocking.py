@@ -81,6 +81,8 @@ async def test_wrong_arguments_are_a_type_error_as_of_any_function(face: Any) ->
         await in_thread(lambda: face.move())
     with pytest.raises(TypeError, match="unexpected keyword"):
         await in_thread(lambda: face.move(to=1.0, too=2.0))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'too'"):
+        await in_thread(lambda: face.move(too=2.0))
 
 
 async def test_an_attribute_that_is_not_there_is_an_attribute_error(face: Any) -> None:

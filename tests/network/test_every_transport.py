@@ -27,6 +27,7 @@ from labretto.instrument.invocation import Invocation, new_id
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.limits_file import read_limits
 from labretto.instrument.reading import now
+from labretto.network import client
 from labretto.network.client import Instrument, open_instrument
 
 Serve = Callable[..., AbstractAsyncContextManager[str]]
@@ -61,7 +62,7 @@ async def test_what_is_set_is_read_back(instrument: Instrument) -> None:
 
 
 async def test_an_unknown_attribute_is_refused_with_what_there_is(instrument: Instrument) -> None:
-    with pytest.raises(NotFoundError, match=r"no attribute 'y'.*It has x, firmware"):
+    with pytest.raises(NotFoundError, match=r"no attribute 'y'.*Known here: x, firmware"):
         await instrument.read("y")
 
 
@@ -450,7 +451,7 @@ async def test_what_the_lab_does_not_allow_is_refused_and_its_narrower_limits_ar
         assert instrument.description.actions["move"].parameters["to"].schema["maximum"] == 10
         with pytest.raises(LimitError, match=r"to=11.0 mm is above 10 mm, a limit of this lab"):
             await instrument.invoke("move", {"to": 11})
-        with pytest.raises(ConflictError, match=r"firmware is '2.1', which is none of '2.2'"):
+        with pytest.raises(ConflictError, match=r"firmware is '2.1', which is not '2.2'"):
             await instrument.write("x", 5)
         assert (await instrument.health())["blocked"] is None
     assert (rig._x, rig._moves) == (1.5, [])
@@ -651,8 +652,30 @@ async def test_where_nobody_answers_nothing_is_opened(transport: str, free_port:
         "zmq": f"tcp://127.0.0.1:{free_port}",
     }
 
-    with pytest.raises(UnreachableError, match="is not reachable"):
+    with pytest.raises(UnreachableError, match=r"is not reachable.*Nothing was sent") as refused:
         await open_instrument(address[transport])
+    assert "same id" not in str(refused.value)  # whoever only opened something has no id
+
+
+async def test_who_takes_the_connection_and_says_nothing_is_not_waited_for_without_end(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a ZMQ port that is asked over HTTP, or a driver's serial gateway."""
+    if transport == "memory":
+        pytest.skip("has no address that somebody else could have")
+    monkeypatch.setattr(client, "DESCRIBED_WITHIN", 0.2)
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UnreachableError, match=r"is not reachable.*Nothing was sent"):
+            await open_instrument(f"{'http' if transport == 'http' else 'tcp'}://127.0.0.1:{port}")
+    assert asked.is_set()
 
 
 @pytest.mark.parametrize("address", ["", "furnace", "ftp://127.0.0.1", "tcp://", "tcp://127.0.0.1", "http://", "tcp:x"])
@@ -670,6 +693,9 @@ async def test_closing_ends_what_waits(address: str, rig: Any) -> None:
 
     with pytest.raises(UnreachableError):
         await waiting
+    with pytest.raises(UnreachableError, match=r"was closed by who had it\. Nothing was sent\. Connect anew"):
+        await instrument.read("x")
+    await instrument.close()
 
 
 async def test_a_port_or_name_in_use_is_said(host: Host, address: str, served: Serve) -> None:

@@ -23,6 +23,8 @@ _BOUNDS = {
     "less_than": ("lt", "is not below"),
 }
 
+_WITHIN = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+
 _TOLD = 100
 """Faults of one request that are told; a request of 300,000 of them is not answered with as many sentences."""
 
@@ -39,7 +41,9 @@ def check_arguments(
     place = f"{instrument}.{action.name}"
     known = ", ".join(action.parameters) or "none"
     unknown = [
-        InvalidError(f"{place} has no parameter {name!r}; it has {known}.") for name in given if name not in validators
+        InvalidError(f"{place} has no parameter {str(name)[:100]!r}; it has {known}.")
+        for name in given
+        if name not in validators
     ]
     missing = [
         InvalidError(f"{place} needs the parameter {name!r}{_wanted(parameter.schema)}.")
@@ -82,11 +86,13 @@ def _beyond(first: pydantic_core.ErrorDetails, place: str, unit: str | None) -> 
     with_unit = f" {unit}" if unit else ""
     key, words = _BOUNDS[first["type"]]
     bound = first["ctx"][key]
+    if first["input"] != first["input"]:  # a NaN is beyond every limit, and neither above nor below
+        words = "is no number; the limit is"
     limit = format(bound, ".12g") if isinstance(bound, float) else str(bound)  # "100", as declared, not "100.0"
     inner = "".join(f"[{part}]" for part in first["loc"])
     return LimitError(
         f"{place}{inner}={_shown(first['input'])}{with_unit} {words} {limit}{with_unit}.",
-        way_out=f"Give a value within {limit}{with_unit}.",
+        way_out=f"Give a value {_WITHIN[key]} {limit}{with_unit}.",
     )
 
 

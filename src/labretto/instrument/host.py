@@ -40,6 +40,7 @@ from labretto.instrument.reading import Reading, isoformat, now
 from labretto.instrument.readings import Readings
 from labretto.instrument.thread import DriverThread, Told, driver_error
 from labretto.instrument.watch import OVERRUN, Watch
+from labretto.lab import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -644,7 +645,7 @@ class Host:
         if name not in self.description.actions:
             raise NotFoundError(
                 f"{self.description.name} has no action {name!r}.",
-                way_out=f"It has {', '.join(self.description.actions) or 'none'}.",
+                way_out=did_you_mean(name, self.description.actions) or "It has none.",
             )
         return self.description.actions[name]
 
@@ -652,7 +653,7 @@ class Host:
         if name not in self.description.attributes:
             raise NotFoundError(
                 f"{self.description.name} has no attribute {name!r}.",
-                way_out=f"It has {', '.join(self.description.attributes) or 'none'}.",
+                way_out=did_you_mean(name, self.description.attributes) or "It has none.",
             )
         return self.description.attributes[name]
 

@@ -34,7 +34,8 @@ class Range:
     def against(self, value: Any) -> str | None:
         """What stands against `value`, as in "is above 800"; None if nothing does."""
         if self.allowed is not None and value not in self.allowed:
-            return f"is none of {', '.join(map(repr, self.allowed))}"
+            words = ", ".join(map(repr, self.allowed))
+            return f"is none of {words}" if len(self.allowed) > 1 else f"is not {words}"
         if self.minimum is None and self.maximum is None:
             return None
         return next((fault for number in _numbers(value) if (fault := self._number(number))), None)

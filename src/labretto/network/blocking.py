@@ -47,6 +47,11 @@ def describe(instrument: BlockingInstrument) -> Description:
     return instrument._instrument.description  # noqa: SLF001 - of this module
 
 
+def read_all(instrument: BlockingInstrument) -> dict[str, Reading]:
+    """Every attribute in one request; one that cannot be read has the status "error"."""
+    return in_background(instrument._instrument.read_all())  # noqa: SLF001 - of this module
+
+
 def connect_blocking(address: str, *, token: str | None = None) -> BlockingInstrument:
     """The instrument at `address`: "http://...", "tcp://..." (ZMQ) or "memory:NAME".
 
@@ -187,7 +192,10 @@ def _method_of(action: Action) -> Callable[..., Any]:
         try:
             given = signature.bind(*positional, **named).arguments
         except TypeError as error:
-            raise TypeError(f"{action.name}{signature}: {error}") from None
+            unknown = [name for name in named if name not in signature.parameters]
+            # What is wrong is a better answer than what is missing because of it.
+            why = f"got an unexpected keyword argument {unknown[0]!r}" if unknown else error
+            raise TypeError(f"{action.name}{signature}: {why}") from None
         invocation = in_background(self._instrument.invoke(action.name, given))
         return outcome(invocation, action)
 

@@ -19,7 +19,7 @@ from labretto.instrument.describe import Description
 from labretto.instrument.invocation import Invocation, new_id
 from labretto.instrument.leases import Lease
 from labretto.instrument.reading import Reading
-from labretto.network.connection import Connection, Listener, back_off
+from labretto.network.connection import DESCRIBED_WITHIN, Connection, Listener, back_off, unreachable
 from labretto.network.credentials import token_for
 from labretto.network.messages import (
     Acknowledge,
@@ -54,7 +54,12 @@ async def open_instrument(address: str, *, token: str | None = None) -> Instrume
     """
     connection = await open_connection(address, token)
     try:
-        description = parsed(address, Description.from_dict, await connection.ask(Describe()))
+        async with asyncio.timeout(DESCRIBED_WITHIN):
+            description = parsed(address, Description.from_dict, await connection.ask(Describe()))
+    except TimeoutError:
+        await connection.close()
+        silent = f"it took the connection and has said nothing within {DESCRIBED_WITHIN:g} s"
+        raise unreachable(address, silent, sent=False) from None
     except BaseException:
         await connection.close()
         raise

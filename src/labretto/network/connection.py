@@ -21,6 +21,10 @@ CONNECT_WITHIN = 3.0
 """Seconds after which a host that does not even take the connection counts as unreachable."""
 
 
+DESCRIBED_WITHIN = 10.0
+"""Seconds after which one that took the connection and has not said what it offers is no instrument, or stuck."""
+
+
 class Connection(Protocol):
     """The client's end of a wire to one host."""
 
@@ -83,10 +87,15 @@ def back_off(first: float = 0.02, longest: float = 0.25) -> Iterator[float]:
         pause = min(pause * 2.0, longest)
 
 
-def unreachable(address: str, why: str) -> UnreachableError:
-    """The error of a wire that is not there."""
-    return UnreachableError(
-        f"The instrument at {address} is not reachable: {why.rstrip('.')}.",
-        way_out="Ask again with the same id; what became of the request is not known.",
-        address=address,
-    )
+def unreachable(address: str, why: str, *, sent: bool = True) -> UnreachableError:
+    """The error of a wire that is not there; `sent`: the request may have arrived before it was lost."""
+    unknown = "Ask again with the same id; what became of the request is not known."
+    way_out = unknown if sent else "Nothing was sent. Is it started, and is this its address?"
+    detail = f"The instrument at {address} is not reachable: {why.rstrip('.')}."
+    return UnreachableError(detail, way_out=way_out, address=address)
+
+
+def closed(address: str) -> UnreachableError:
+    """The error of who asks through a connection that they have closed."""
+    detail = f"The connection to {address} was closed by who had it."
+    return UnreachableError(detail, way_out="Nothing was sent. Connect anew.", address=address)

@@ -16,7 +16,7 @@ import httpx2
 from labretto.errors import FailedError, InvalidError, LabError, from_problem
 from labretto.instrument import codec
 from labretto.network import messages
-from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, unreachable
+from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, closed, unreachable
 from labretto.network.http_events import unframed as events_in
 from labretto.network.http_formats import FRAMES, unframed
 
@@ -72,12 +72,15 @@ class HttpConnection:
         verify = _certificates() if self.address.startswith("https:") else False
         transport = httpx2.AsyncHTTPTransport(verify, limits=limits, socket_options=_KEEP_ALIVE, trust_env=False)
         self._client = httpx2.AsyncClient(headers=shown, timeout=timeout, transport=transport, trust_env=False)
+        self._closed = False
         self._speaks_msgpack = False
         self._quick = asyncio.Semaphore(_AT_ONCE)
         self._events = _EventStream(self)
 
     async def ask(self, request: messages.Request) -> Any:
         """The value that answers `request`; see `labretto.network.connection.Connection`."""
+        if self._closed:
+            raise closed(self.address)
         method, path, body, headers = as_http(request)
         headers = {"accept": f"{FRAMES}, {_ACCEPT}" if isinstance(request, _MAY_HOLD_ARRAYS) else _ACCEPT, **headers}
         data = None
@@ -101,6 +104,7 @@ class HttpConnection:
 
     async def close(self) -> None:
         """Let the connection go; what still waits gets an `UnreachableError`."""
+        self._closed = True
         await self._events.close()
         await self._client.aclose()
 
@@ -153,7 +157,10 @@ class HttpConnection:
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError) as error:
             raise InvalidError(f"{self.address!r} is no address: {error}.", way_out="Write http://HOST:PORT.") from None
         except httpx2.ConnectTimeout:
-            raise unreachable(self.address, f"no connection within {CONNECT_WITHIN:g} s") from None
+            raise unreachable(self.address, f"no connection within {CONNECT_WITHIN:g} s", sent=False) from None
+        except httpx2.ConnectError as error:
+            why = str(error).replace("All connection attempts failed", "nobody listens there")
+            raise unreachable(self.address, why, sent=False) from None
         except (httpx2.TransportError, httpx2.StreamError) as error:
             raise unreachable(self.address, str(error) or "the connection is lost") from None
 

@@ -15,7 +15,7 @@ from labretto.errors import ConflictError
 from labretto.instrument import codec
 from labretto.instrument.host import Host
 from labretto.network import messages
-from labretto.network.connection import Listener, Listeners, unreachable
+from labretto.network.connection import Listener, Listeners, closed, unreachable
 from labretto.network.messages import Request
 
 _SERVED: dict[str, _Served] = {}
@@ -80,12 +80,15 @@ class MemoryConnection:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._closed = False
         self._listeners = Listeners()
         self._heard: tuple[_Served, Callable[[], None]] | None = None
         self._asking: set[asyncio.Future[bytes]] = set()
 
     async def ask(self, request: Request) -> Any:
         """The value that answers `request`; see `labretto.network.connection.Connection`."""
+        if self._closed:
+            raise closed(self.address)
         data = messages.encode_request(request)
         coming = self._coming(data)
         self._asking.add(coming)
@@ -109,6 +112,7 @@ class MemoryConnection:
 
     async def close(self) -> None:
         """Let the connection go; what still waits gets an `UnreachableError`."""
+        self._closed = True
         if self._heard:
             self._heard[1]()
             self._heard = None
@@ -127,7 +131,7 @@ class MemoryConnection:
 
     def _served(self) -> _Served:
         if self.address not in _SERVED:
-            raise unreachable(self.address, "nothing is served under this name in this process")
+            raise unreachable(self.address, "nothing is served under this name in this process", sent=False)
         return _SERVED[self.address]
 
     def _hear(self) -> None:

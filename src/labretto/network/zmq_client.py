@@ -21,7 +21,7 @@ from labretto.access.listening import is_loopback
 from labretto.errors import ForbiddenError, InvalidError, LabError
 from labretto.instrument import codec
 from labretto.network import messages
-from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, unreachable
+from labretto.network.connection import CONNECT_WITHIN, Listener, Listeners, back_off, closed, unreachable
 from labretto.network.credentials import split_key
 from labretto.network.curve import Options, client_options
 from labretto.network.messages import Describe, Request
@@ -77,6 +77,7 @@ class ZmqConnection:
             )
         self.token = token.encode() if token and self.key else None
         self._line: Line | None = None
+        self._closed = False
         self._dialling = asyncio.Lock()
         self._events = _EventLine(self)
 
@@ -89,6 +90,8 @@ class ZmqConnection:
     async def connect(self) -> Line:
         """The line that is there, or a new one."""
         async with self._dialling:
+            if self._closed:
+                raise closed(self.address)
             if self._line is None or self._line.lost:
                 line = Line(self.address, (self.token or b"", FRAMES))
                 await line.open()
@@ -105,6 +108,7 @@ class ZmqConnection:
 
     async def close(self) -> None:
         """Let the connection go; what still waits gets an `UnreachableError`."""
+        self._closed = True
         await self._events.close()
         if self._line:
             self._line.fail("the client closed the connection")
@@ -149,7 +153,7 @@ class Line:
         except BaseException as error:
             self.fail(f"no connection within {CONNECT_WITHIN:g} s")
             if isinstance(error, TimeoutError):
-                raise unreachable(self._address, str(self.lost)) from None
+                raise unreachable(self._address, str(self.lost), sent=False) from None
             raise
 
     async def ask(self, data: bytes) -> list[Any]:
@@ -169,7 +173,7 @@ class Line:
         """Close; everything that waits fails at once. Nothing happens if it was lost before."""
         if self.lost:
             return
-        self.lost = why
+        self.lost, connected = why, self._ready.done()
         # First: ZMQ's own thread waits for ever, and with it every line of the process, if it has something to tell to
         # a monitor that is closed already.
         self._socket.disable_monitor()
@@ -178,7 +182,7 @@ class Line:
         waiting: list[asyncio.Future[Any]] = [self._ready, *self._waiting.values()]
         for future in waiting:
             if not future.done():
-                future.set_exception(unreachable(self._address, why))
+                future.set_exception(unreachable(self._address, why, sent=connected))
         self._ready.exception()  # nobody may be waiting for it
         self.end.set_result(None)
 
