@@ -1,9 +1,9 @@
-// What lies ahead: how long a run will take, what runs out, when people are needed; what became of it; and schedules.
+// What lies ahead: how long a run will take, what runs out, when people are needed; what became of it.
 
 import { effect, signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { useEffect, useState } from "preact/hooks";
-import { address, get, post, Problem, remove } from "/static/api.js";
+import { address, get, post } from "/static/api.js";
 import { isOver, now, runs, today } from "/static/lab.js";
 import { clock, duration, number, unitInPrint } from "/static/words.js";
 
@@ -101,40 +101,4 @@ function Comparison({ compared }) {
   return html`<p>${compared.sentence}</p>
     ${rows.length > 0 && html`<table><thead><tr><th scope="col">Instrument</th><th scope="col">Foreseen</th><th scope="col">Happened</th></tr></thead>
       <tbody>${rows.map(([name, each]) => html`<tr key=${name}><th scope="row">${name}</th><td>${each.foreseen ? duration(each.foreseen.seconds) : "–"}</td><td>${duration(each.happened.seconds)}</td></tr>`)}</tbody></table>`}`;
-}
-
-/** What is submitted at its time; nothing where nothing is scheduled. */
-export function Schedules() {
-  const [known, setKnown] = useState([]);
-  const [fault, setFault] = useState(null);
-  const look = () => get(address("schedules")).then((told) => setKnown(told ?? []), () => null);
-  useEffect(() => {
-    look();
-    const each = setInterval(look, ASK_EVERY);
-    return () => clearInterval(each);
-  }, []);
-  const act = (work) => async () => {
-    setFault(null);
-    try {
-      await work();
-      await look();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      setFault(error.message);
-    }
-  };
-  if (!known.length) return null;
-  return html`<section class="panel schedules" aria-labelledby="schedules-title">
-    <h2 id="schedules-title">Schedules</h2>
-    <ul>${known.map((each) => html`<li key=${each.id}>
-      <strong>${each.name}</strong> <span class="quiet">${each.rule} (${each.zone})</span>
-      <span>${each.held ? "held" : (each.coming[0]?.local ?? "over")}</span>
-      <span class="buttons">
-        <button type="button" class="small" onClick=${act(() => post(address("schedules", each.id, each.held ? "release" : "hold")))}>${each.held ? "Release" : "Hold"}<span class="unseen"> ${each.name}</span></button>
-        <button type="button" class="small" onClick=${act(() => remove(address("schedules", each.id)))}>Forget<span class="unseen"> ${each.name}</span></button>
-      </span>
-      ${each.last_word && html`<p class="quiet">${each.last_word}</p>`}
-    </li>`)}</ul>
-    ${fault && html`<p class="fault" role="alert">${fault}</p>`}
-  </section>`;
 }

@@ -4,7 +4,6 @@ import { signal } from "@preact/signals";
 import { html } from "htm/preact";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
-import { Schedules } from "/static/ahead.js";
 import { AlarmNotice } from "/static/alarms.js";
 import { HaltButton, HaltNotice } from "/static/halt.js";
 import { InstrumentCards, InstrumentPage } from "/static/instruments.js";
@@ -15,6 +14,7 @@ import { openRuns } from "/static/line.js";
 import { endedRuns, Queue } from "/static/queue.js";
 import { RecordsPage } from "/static/records.js";
 import { RunPage, RunPanel, Steps } from "/static/run.js";
+import { Schedules } from "/static/schedules.js";
 import { Submit } from "/static/submit.js";
 import { TasksLink, TasksPage } from "/static/tasks.js";
 

@@ -31,6 +31,8 @@ export const now = signal(hubTime());
 export const today = computed(() => new Date(now.value).setHours(12, 0, 0, 0));
 /** Whether the whole queue is stopped, by whom, and why in one sentence. */
 export const line = signal({});
+/** What is submitted at its times, as GET /api/schedules tells it. */
+export const schedules = signal([]);
 /** Rises with each change of the records' list. */
 export const recordsChanged = signal(0);
 
@@ -55,7 +57,7 @@ const MOST_WATCHED = 6;
 export async function fetchAll() {
   waiting = [];
   try {
-    const [about, halt, list, beyond, recent, open, queue, toDo] = await Promise.all([
+    const [about, halt, list, beyond, recent, open, queue, toDo, atTimes] = await Promise.all([
       get(address("lab")),
       get(address("halt")),
       get(address("instruments")),
@@ -64,6 +66,7 @@ export async function fetchAll() {
       get(`${address("runs")}?limit=${MOST_OPEN}&state=running&state=waiting&state=paused&state=queued`),
       get(address("queue")),
       get("/tasks?status=pending&status=in_progress&limit=1000"),
+      get(address("schedules")),
     ]);
     batch(() => {
       lab.value = about ?? {};
@@ -72,6 +75,7 @@ export async function fetchAll() {
       alarms.value = byInstrument(beyond);
       runs.value = Object.fromEntries([...recent, ...open, ...queue.runs].map((run) => [run.id, run]));
       line.value = queue;
+      schedules.value = atTimes;
       tasks.value = Object.fromEntries(toDo.map((task) => [task.id, task]));
       noteHalt(halt);
     });
@@ -102,6 +106,9 @@ async function fetchQueue() {
     queue.runs.forEach(noteRun);
   });
 }
+
+/** What is told of a schedule leaves out its coming times. */
+const fetchSchedules = () => get(address("schedules")).then((all) => (schedules.value = all), () => null);
 
 /** Begin to look at a run: its steps, rows and curves are asked for, and kept true from now on. */
 export function watch(id) {
@@ -196,6 +203,7 @@ export function apply(changes) {
 const TOPICS = {
   run: noteRun,
   queue: fetchQueue,
+  schedule: fetchSchedules,
   step: noteStep,
   saved: noteRow,
   instrument: noteInstrument,

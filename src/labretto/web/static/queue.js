@@ -88,7 +88,7 @@ export function RunButtons({ run, small = false }) {
     ${(run.state === "running" || run.state === "waiting") && !run.pausing && button("Pause", say("pause"))}
     ${(run.state === "paused" || run.pausing) && button("Resume", say("resume"))}
     ${["running", "waiting", "paused"].includes(run.state) && button("Abort", say("abort"), "grave")}
-    ${run.state !== "queued" && !isOver(run) && (run.again === null || run.again > 0) && button("End after this turn", lastTurn)}
+    ${!small && run.state !== "queued" && !isOver(run) && (run.again === null || run.again > 0) && button("End after this turn", lastTurn)}
     ${isOver(run) && !small && button("Run again", again)}
     ${fault && html`<span class="fault" role="alert">${fault}</span>`}`;
 }

@@ -1,4 +1,4 @@
-// How a new experiment gets into the queue: its text, what it asks for, and on what terms it waits.
+// How a new experiment gets into the queue, now or at times: its text, what it asks for, and on what terms it waits.
 
 import { html } from "htm/preact";
 import { useEffect, useRef, useState } from "preact/hooks";
@@ -7,6 +7,7 @@ import { address, post, Problem } from "/static/api.js";
 import { Field, initialText, meanings } from "/static/forms.js";
 import { noteRun } from "/static/lab.js";
 import { fieldsOf } from "/static/line.js";
+import { scheduleOf, Times } from "/static/schedules.js";
 import { changesOf, Terms, termsOf, textsOf } from "/static/terms.js";
 
 const EXAMPLE = `name: two samples
@@ -24,32 +25,38 @@ export function Submit() {
   const [fields, setFields] = useState({});
   const [typed, setTyped] = useState({});
   const [terms, setTerms] = useState(textsOf());
+  const [times, setTimes] = useState({});
   const [atFields, setAtFields] = useState({});
   const [submitted, setSubmitted] = useState(null);
   const [busy, setBusy] = useState(false);
   const place = useRef(null);
   const given = meanings(fields, typed);
+  const schedule = scheduleOf(times);
   useChecked(text, given.values, setFaults, setFields);
 
   async function submit(event) {
     event.preventDefault();
     const said = termsOf(terms);
-    const wrong = { ...said.faults, ...given.faults };
+    const wrong = { ...said.faults, ...schedule.faults, ...given.faults };
     setAtFields(wrong);
     if (Object.keys(wrong).length) return;
     setBusy(true);
     setSubmitted(null);
     try {
       const waits = changesOf(termsOf(textsOf()).values, said.values);
-      const run = await post(address("runs"), { experiment: text, parameters: given.values, ...waits });
-      noteRun(run);
-      setSubmitted(run);
+      const submission = { experiment: text, parameters: given.values, ...waits };
+      const made = await (schedule.values ? post(address("schedules"), { ...schedule.values, submission }) : post(address("runs"), submission));
+      if (!schedule.values) noteRun(made);
+      setSubmitted(made);
       setText("");
       setTyped({});
       setTerms(textsOf());
+      setTimes({});
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      setFaults(error.faults.length ? error.faults : [{ detail: error.message, way_out: error.wayOut }]);
+      const ofTimes = schedule.values && !error.faults.length;
+      if (ofTimes) setAtFields({ rule: `${error.message} ${error.wayOut}` });
+      else setFaults(error.faults.length ? error.faults : [{ detail: error.message, way_out: error.wayOut }]);
     } finally {
       setBusy(false);
     }
@@ -75,10 +82,11 @@ export function Submit() {
       </div></fieldset>`}
       <${Foreseen} text=${text} parameters=${given.values} faults=${faults} />
       <details class="terms-of"><summary>When, in which order, how often</summary><${Terms} id="terms" texts=${terms} faults=${atFields} onTexts=${setTerms} /></details>
+      <details class="terms-of"><summary>At its times: a schedule</summary><${Times} id="times" texts=${times} faults=${atFields} onTexts=${setTimes} /></details>
       <div class="buttons">
-        <button type="submit" class="go" disabled=${busy || text.trim() === ""}>Submit</button>
+        <button type="submit" class="go" disabled=${busy || text.trim() === ""}>${schedule.values ? "Schedule" : "Submit"}</button>
         <label class="file">Choose a file<input type="file" class="unseen" accept=".yaml,.yml,.json,.txt" onChange=${(event) => take(event.target.files)} /></label>
-        <span role="status">${submitted && html`Submitted: <a href=${`#/runs/${submitted.id}`}>${submitted.name || submitted.id}</a>`}</span>
+        <span role="status">${submitted?.coming ? `Scheduled: ${submitted.name}, first ${submitted.coming[0].local}` : submitted && html`Submitted: <a href=${`#/runs/${submitted.id}`}>${submitted.name || submitted.id}</a>`}</span>
       </div>
     </form>
   </section>`;
