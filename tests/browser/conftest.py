@@ -37,6 +37,11 @@ driver = "nowhere:Furnace"
 driver = "drivers:Balance"
 path = "{Path(__file__).parent}"
 
+[instruments.deaf]
+driver = "drivers:Deaf"
+path = "{Path(__file__).parent}"
+settings = {{ folder = "FOLDER" }}
+
 [instruments.dispenser]
 driver = "drivers:Dispenser"
 path = "{Path(__file__).parent}"
@@ -101,7 +106,7 @@ def hub_of_the_session(tmp_path_factory: pytest.TempPathFactory, chromium: Path)
     from socket import create_server
 
     folder = tmp_path_factory.mktemp("browser")
-    (folder / "lab.toml").write_text(LAB)
+    (folder / "lab.toml").write_text(LAB.replace("FOLDER", str(folder)))
     with create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     hub = Hub(folder, port)

@@ -1,7 +1,8 @@
-"""Drivers that the browser tests need beside the simulated ones: one without a stop, one that must not be repeated."""
+"""Drivers that the browser tests need beside the simulated ones: without a stop, not to be repeated, deaf to all."""
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Interval, Unit
@@ -46,3 +47,22 @@ class Dispenser:
 
     def stop(self) -> None:
         """Close the valve."""
+
+
+class Deaf:
+    """A burner that ignores everything, its stop too, until somebody pulls the plug: the file `plug`."""
+
+    def __init__(self, folder: str) -> None:
+        self._plug = Path(folder) / "plug"
+
+    def burn(self) -> None:
+        """Blocks."""
+        self._until_the_plug_is_pulled()
+
+    def stop(self) -> None:
+        """Blocks as well."""
+        self._until_the_plug_is_pulled()
+
+    def _until_the_plug_is_pulled(self) -> None:
+        while not self._plug.exists():
+            time.sleep(0.01)

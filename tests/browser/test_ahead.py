@@ -35,9 +35,7 @@ def test_a_run_that_is_over_shows_what_was_foreseen_and_what_happened(hub: Hub, 
     expect(panel.get_by_role("rowheader", name="stage")).to_be_visible()
 
 
-def test_an_experiment_is_scheduled_and_other_pages_show_it_held_and_forgotten(
-    hub: Hub, page: Page, browser: Browser
-):
+def test_an_experiment_is_scheduled_and_other_pages_show_it_held_and_forgotten(hub: Hub, page: Page, browser: Browser):
     page.get_by_label("Experiment, as YAML").fill(MOVE)
     page.get_by_text("At its times: a schedule").click()
     page.get_by_label("Times").fill("every now and then")

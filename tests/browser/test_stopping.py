@@ -1,6 +1,11 @@
-"""Pause, resume, abort and cancel in the page, while an action blocks in a driver that ignores everything."""
+"""Pause, resume, abort, cancel and halt in the page, while an action blocks in a driver that ignores everything."""
 
-from playwright.sync_api import Page, expect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from .conftest import Hub
 from .test_page import LONG_MOVE, instrument, open_run
@@ -15,6 +20,15 @@ steps:
 finally:
   - do: dispenser.dispense
     with: {{volume: 22}}
+"""
+
+BURNING = """
+name: burning
+steps:
+  - do: deaf.burn
+  - do: balance.tare
+finally:
+  - do: deaf.burn
 """
 
 
@@ -68,3 +82,70 @@ def test_one_action_is_cancelled_and_the_run_asks_what_became_of_it(hub: Hub, pa
     question.get_by_role("radio", name="skip").check()
     question.get_by_role("button", name="Answer").click()
     expect(page.get_by_role("status", name="State of the run")).to_have_text("succeeded")
+
+
+@pytest.fixture
+def plug(hub: Hub) -> Iterator[Path]:
+    """The only thing that ends what `deaf` does."""
+    plug = hub.folder / "plug"
+    plug.unlink(missing_ok=True)
+    yield plug
+    plug.touch()
+
+
+def burning(hub: Hub, page: Page) -> Locator:
+    """A run whose action blocks, shown on its page; answers where its state stands."""
+    run = hub.submit(BURNING)
+    expect(instrument(page, "deaf")).to_contain_text("busy")
+    state = open_run(page, run)
+    expect(state).to_have_text("running")
+    return state
+
+
+def test_halt_answers_while_an_action_and_its_stop_block_and_says_who_did_not_stop(
+    hub: Hub, page: Page, plug: Path
+) -> None:
+    state = burning(hub, page)
+
+    page.get_by_role("button", name="Halt").click()
+
+    notice = page.get_by_role("alert").filter(has_text="Halted")
+    expect(notice).to_contain_text(re.compile(r"deaf not stopped"))
+    expect(notice).to_contain_text(re.compile(r"dispenser stopped in \d"))
+    expect(page.get_by_role("button", name=re.compile("^Halt "))).to_be_enabled()
+    page.goto("/#/")
+    expect(instrument(page, "deaf")).to_contain_text("busy")
+    page.go_back()
+    plug.touch()
+    expect(state).to_have_text("paused")
+    expect(page.get_by_role("region", name="Steps")).not_to_contain_text("balance.tare")
+
+    page.get_by_role("button", name="Reset the halt").click()
+    expect(notice).to_be_hidden()
+    question = page.get_by_role("form", name="burning asks")
+    question.get_by_role("radio", name="skip").check()
+    question.get_by_role("button", name="Answer").click()
+    expect(state).to_have_text("succeeded")
+
+
+def test_pause_abort_and_cancel_say_in_every_browser_what_comes_while_an_action_ignores_them(
+    hub: Hub, page: Page, browser: Browser, plug: Path
+) -> None:
+    state = burning(hub, page)
+    other = browser.new_page()
+    other.goto(page.url)
+
+    page.get_by_role("button", name="Cancel deaf.burn").click()
+    expect(page.get_by_role("alert").filter(has_text="blocks in its driver")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(other.get_by_text("It pauses before its next step")).to_be_visible()
+    other.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    other.get_by_role("button", name="Abort").click()
+    expect(page.get_by_text("It ends: what it does now is waited for")).to_be_visible()
+    expect(page.get_by_role("button", name="End the clean-up too")).to_be_visible()
+    expect(state).to_have_text("running")
+
+    plug.touch()
+    expect(state).to_have_text("aborted")
+    other.close()

@@ -92,8 +92,9 @@ class RunLog:
     def summary(self) -> dict[str, Any]:
         """What a list of runs shows of it."""
         state = self.state
-        names = ("id", "name", "who", "submitted", "started", "ended", "question", "number", "error", "pausing")
+        names = ("id", "name", "who", "submitted", "started", "ended", "question", "number", "error")
         words = {name: getattr(state, name) for name in names}
+        words |= {"pausing": state.pausing, "aborting": state.aborting}
         words["questions"] = list(state.questions.values())
         words |= {"state": state.word, "reason": self.full or self.trouble() or state.reason}
         return words | {"steps_done": state.done, "steps_total": state.experiment.get("steps")}
@@ -133,7 +134,9 @@ class RunLog:
             self.changes.publish("saved", {"run": self.state.id, "path": event["path"], "row": event["row"]})
         elif event["kind"] in ("waiting", "settled", "aborting", "finished"):
             self._journal.tasks.tell(self.state.id, event["at"])
-        if state_after(event["kind"], event):
+        if event["kind"] in ("pausing", "resuming"):
+            self.tell_run()
+        elif state_after(event["kind"], event):
             self.tell_run()
             if event["kind"] not in ("started", "finished"):  # its record is opened and closed with these words
                 self._on_word(self.state.word)

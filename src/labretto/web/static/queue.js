@@ -40,13 +40,21 @@ function Row({ run }) {
   const since = run.ended ?? run.started ?? run.submitted;
   const waits = run.state === "queued";
   return html`<tr ...${edited ? {} : dragging(run, setFault)}>
-    <th scope="row"><a href=${`#/runs/${run.id}`}>${run.name || run.id}</a>${run.who && html` <span class="quiet">${run.who}</span>`}<${Told} run=${run} />${run.reason && !isOver(run) && html` <small>${run.reason}</small>`}</th>
+    <th scope="row"><a href=${`#/runs/${run.id}`}>${run.name || run.id}</a>${run.who && html` <span class="quiet">${run.who}</span>`}<${Told} run=${run} />${reasonOf(run) && html` <small>${reasonOf(run)}</small>`}</th>
     <td><span class=${`pill ${tone(run.state)}`}>${run.held && waits ? "held" : run.state}</span> <${Progress} run=${run} /> <${Ends} run=${run} /></td>
     <td class="quiet">${clock(since, today.value)}</td>
     <td class="buttons">${waits && html`<${LineButtons} run=${run} small=${true} onEdit=${() => setEdited(!edited)} onFault=${setFault} />`}
       <${RunButtons} run=${run} small=${true} />${fault && html`<span class="fault" role="alert">${fault}</span>`}</td>
   </tr>
   ${edited && waits && html`<tr class="edited"><td colspan="4"><${EditForm} run=${run} onDone=${() => setEdited(false)} /></td></tr>`}`;
+}
+
+/** Why it does not go on, or what it was told and will do. */
+export function reasonOf(run) {
+  if (isOver(run)) return "";
+  if (run.aborting) return "It ends: what it does now is waited for, then it cleans up.";
+  if (run.pausing && run.state !== "paused") return "It pauses before its next step.";
+  return run.reason ?? "";
 }
 
 /** How far a run is; nothing where nobody knows. */
@@ -85,9 +93,9 @@ export function RunButtons({ run, small = false }) {
   const button = (word, act, kind = "") => html`<button type="button" class=${`${small ? "small" : ""} ${kind}`} onClick=${act}>${word}<span class="unseen"> ${run.name}</span></button>`;
   return html`
     ${run.state === "queued" && button("Remove", take)}
-    ${(run.state === "running" || run.state === "waiting") && !run.pausing && button("Pause", say("pause"))}
-    ${(run.state === "paused" || run.pausing) && button("Resume", say("resume"))}
-    ${["running", "waiting", "paused"].includes(run.state) && button("Abort", say("abort"), "grave")}
+    ${(run.state === "running" || run.state === "waiting") && !run.pausing && !run.aborting && button("Pause", say("pause"))}
+    ${(run.state === "paused" || run.pausing) && !run.aborting && button("Resume", say("resume"))}
+    ${["running", "waiting", "paused"].includes(run.state) && button(run.aborting ? "End the clean-up too" : "Abort", say("abort"), "grave")}
     ${!small && run.state !== "queued" && !isOver(run) && (run.again === null || run.again > 0) && button("End after this turn", lastTurn)}
     ${isOver(run) && !small && button("Run again", again)}
     ${fault && html`<span class="fault" role="alert">${fault}</span>`}`;

@@ -9,7 +9,7 @@ import { Ahead, Ends } from "/static/ahead.js";
 import { columnsOf, details, fetchEarlier, inFlight, isOver, now, runs, today, watch } from "/static/lab.js";
 import { Plot } from "/static/plot.js";
 import { Questions } from "/static/questions.js";
-import { Progress, RunButtons } from "/static/queue.js";
+import { Progress, reasonOf, RunButtons } from "/static/queue.js";
 import { Told } from "/static/terms.js";
 import { clock, duration, number, parametersInLine, plain, secondsBetween, tone, unitInPrint } from "/static/words.js";
 
@@ -62,7 +62,7 @@ function RunHead({ run, level, id, link }) {
     <${Progress} run=${run} />
     ${!isOver(run) && since && html`<span class="quiet">${duration(Math.max(0, Math.round(secondsBetween(since, null, now.value))))}</span> <${Ends} run=${run} />`}
     <span class="buttons"><${RunButtons} run=${run} /></span>
-    ${run.reason && !isOver(run) && !run.question && html`<p class="reason">${run.reason}</p>`}
+    ${reasonOf(run) && (!run.question || run.aborting) && html`<p class="reason">${reasonOf(run)}</p>`}
   </div>`;
 }
 
