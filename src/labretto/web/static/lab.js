@@ -45,6 +45,8 @@ export const isOver = (run) => OVER.has(run?.state);
 
 /** Changes that came while everything is being asked for; null when nothing is. */
 let waiting = null;
+/** How often everything was asked for: an answer that was overtaken is dropped. */
+let asked = 0;
 const TRY_AGAIN = 1000; // ms
 const MOST_RECENT = 50;
 const MOST_OPEN = 200;
@@ -55,6 +57,7 @@ const MOST_WATCHED = 6;
 
 /** Ask for everything; what changes meanwhile is applied afterwards. */
 export async function fetchAll() {
+  const mine = ++asked;
   waiting = [];
   try {
     const [about, halt, list, beyond, recent, open, queue, toDo, atTimes] = await Promise.all([
@@ -68,6 +71,7 @@ export async function fetchAll() {
       get("/tasks?status=pending&status=in_progress&limit=1000"),
       get(address("schedules")),
     ]);
+    if (mine !== asked) return;
     batch(() => {
       lab.value = about ?? {};
       trouble.value = null;
@@ -82,12 +86,15 @@ export async function fetchAll() {
     await Promise.all(Object.keys(details.value).map((id) => fetchRun(id)));
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
+    if (mine !== asked) return;
     trouble.value = error;
     setTimeout(fetchAll, TRY_AGAIN);
   } finally {
-    const late = waiting ?? [];
-    waiting = null;
-    apply(late);
+    if (mine === asked) {
+      const late = waiting ?? [];
+      waiting = null;
+      apply(late);
+    }
   }
 }
 

@@ -11,7 +11,6 @@ import { number, prefix, quantity, unitInPrint } from "/static/words.js";
 const NO_COLUMNS = {};
 const itself = (path) => path;
 const MOST_TRACES = 200;
-const MANY_POINTS = 50_000;
 const NEAR = 24; // px
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -232,35 +231,17 @@ class Drawing {
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    ctx.lineJoin = "round";
+    ctx.lineJoin = "bevel"; // round ones are slow where many points stand close together
     traces.forEach(({ curve, colour }, index) => {
       const newest = live && index === traces.length - 1;
       ctx.strokeStyle = colour;
       ctx.globalAlpha = live && !newest ? 0.72 : 1;
       ctx.lineWidth = (newest ? 2.4 : 1.6) * devicePixelRatio;
-      ctx.stroke(this.path(curve.column(x), curve.column(y)));
+      ctx.stroke(lineThrough(new Path2D(), curve.column(x) ?? [], curve.column(y) ?? [], scaler(this.plot, "x"), scaler(this.plot, "y")));
       if (newest) this.dot(colour, curve.column(x)?.at(-1), curve.column(y)?.at(-1), 4.5);
     });
     ctx.globalAlpha = 1;
     ctx.restore();
-  }
-
-  /** A line through the points; those too near to the point before to be seen are left out, the more the more there are. */
-  path(xs, ys) {
-    const path = new Path2D();
-    if (!xs || !ys) return path;
-    const [toX, toY] = [scaler(this.plot, "x"), scaler(this.plot, "y")];
-    const apart = Math.min(2, Math.max(0.5, xs.length / MANY_POINTS));
-    let [lastX, lastY, drawing] = [NaN, NaN, false];
-    for (let i = 0; i < xs.length; i++) {
-      const [left, top] = [toX(xs[i]), toY(ys[i])];
-      if (Number.isNaN(left) || Number.isNaN(top)) drawing = false;
-      else if (!drawing) [drawing] = [true, path.moveTo(left, top)];
-      else if (Math.abs(left - lastX) >= apart || Math.abs(top - lastY) >= apart) path.lineTo(left, top);
-      else continue;
-      [lastX, lastY] = [left, top];
-    }
-    return path;
   }
 
   dot(colour, x, y, radius) {
@@ -270,6 +251,30 @@ class Drawing {
     ctx.fillStyle = colour;
     ctx.fill();
   }
+}
+
+/**
+ * A line through points, put into `path`. Those that follow each other within one column of pixels become one stroke from
+ * the least to the greatest, so that it costs as much as it is wide, and shows every spike.
+ */
+export function lineThrough(path, xs, ys, toX, toY) {
+  let [column, low, high, last] = [NaN, 0, 0, 0];
+  const stroke = () => {
+    if (high > low) [low, high, last].forEach((top) => path.lineTo(column, top));
+  };
+  for (let i = 0; i < xs.length; i++) {
+    const [left, top] = [toX(xs[i]), toY(ys[i])];
+    if (Math.round(left) === column && !Number.isNaN(top)) {
+      [low, high, last] = [Math.min(low, top), Math.max(high, top), top];
+      continue;
+    }
+    stroke();
+    const gap = Number.isNaN(left) || Number.isNaN(top);
+    if (!gap) Number.isNaN(column) ? path.moveTo(left, top) : path.lineTo(left, top);
+    [column, low, high, last] = [gap ? NaN : Math.round(left), top, top, top];
+  }
+  stroke();
+  return path;
 }
 
 /** valToPos of a linear scale without its cost per call; in pixels of the canvas or of the page. */
