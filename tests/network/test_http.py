@@ -11,6 +11,7 @@ import httpx2
 import jsonschema
 import pytest
 from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 
 from labretto.errors import ConflictError, FailedError, InvalidError, NotFoundError, UnreachableError
 from labretto.instrument import codec
@@ -295,6 +296,14 @@ async def test_what_is_no_instrument_is_not_taken_for_one() -> None:
             await open_instrument(url)
     async with _web_server("hello") as url:
         with pytest.raises(FailedError, match="no answer of an instrument"):
+            await open_instrument(url)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_whose_host_is_gone_leaves_open_what_became_of_the_request(status: int) -> None:
+    """Not a failure of the action: it may have been done, and is asked for."""
+    async with _web_server(HTMLResponse("<h1>Bad gateway</h1>", status)) as url:
+        with pytest.raises(UnreachableError, match=f"what stands before it answers {status}"):
             await open_instrument(url)
 
 

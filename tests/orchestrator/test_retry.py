@@ -3,7 +3,15 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from labretto.errors import CancelledError, DriverError, InvalidError, LimitError, TimedOutError, UnreachableError
+from labretto.errors import (
+    CancelledError,
+    DriverError,
+    FailedError,
+    InvalidError,
+    LimitError,
+    TimedOutError,
+    UnreachableError,
+)
 from labretto.experiment.policy import Retry
 from labretto.orchestrator import worker
 from labretto.orchestrator.engine import RunState
@@ -36,6 +44,7 @@ def test_there_are_as_many_attempts_as_allowed_and_the_pauses_grow_up_to_the_lon
         (CancelledError("stopped"), False, True),
         (TimedOutError("too long", over=True), False, True),
         (TimedOutError("too long", over=False), False, False),
+        (FailedError("something that is no answer of an instrument"), False, True),
     ],
 )
 def test_what_is_wrong_is_not_tried_again_and_what_happened_in_part_only_where_that_is_harmless(error, once, absolute):

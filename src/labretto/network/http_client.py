@@ -39,6 +39,9 @@ _MAY_TAKE_LONG = messages.Invoke | messages.Check | messages.Cancel | messages.S
 _MAY_HOLD_ARRAYS = messages.Read | messages.ReadAll | messages.Write | messages.Invoke | messages.Find
 """Large arrays are asked for as they lie in the host's memory; who does not know that format sends another."""
 
+_OF_A_PROXY = frozenset({502, 503, 504})
+"""What a proxy answers for a host that died or does not answer; a host's own problems come as such."""
+
 _AT_ONCE = 16
 """Connections for quick requests; more at one time would only be opened to be closed again."""
 
@@ -144,7 +147,9 @@ class HttpConnection:
             return value["invocation"]  # an action that failed is an answer
         raise from_problem({"status": response.status_code, **value})
 
-    def _foreign(self, response: httpx2.Response) -> FailedError:
+    def _foreign(self, response: httpx2.Response) -> LabError:
+        if response.status_code in _OF_A_PROXY:
+            return unreachable(self.address, f"what stands before it answers {response.status_code}")
         return FailedError(
             f"{self.address} answered {response.status_code} with something that is no answer of an instrument.",
             way_out="Is it the address of an instrument?",

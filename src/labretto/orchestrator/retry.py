@@ -12,6 +12,7 @@ from typing import Any
 
 from labretto.errors import (
     CancelledError,
+    FailedError,
     InterruptedActionError,
     InvalidError,
     LimitError,
@@ -23,6 +24,8 @@ from labretto.instrument.invocation import HARMLESS
 
 _IN_PART = (TimedOutError, CancelledError, InterruptedActionError)
 """It began, and was cut off."""
+_UNKNOWN = FailedError("").problem()["type"]
+"""Nobody has reported what became of it: what answered was no instrument."""
 
 
 def next_attempt(error: Mapping[str, Any], effect: str, failures: int, retry: Retry | None) -> float | None:
@@ -38,6 +41,8 @@ def next_attempt(error: Mapping[str, Any], effect: str, failures: int, retry: Re
         return None
     found = from_problem(dict(error))
     if isinstance(found, InvalidError) and not isinstance(found, LimitError):
+        return None
+    if error.get("type") == _UNKNOWN and effect not in HARMLESS:
         return None
     if isinstance(found, _IN_PART) and (effect not in HARMLESS or not found.fields.get("over", True)):
         return None
