@@ -29,6 +29,12 @@ def ids(found: list[dict[str, Any]]) -> list[str]:
     return [record["id"] for record in found]
 
 
+def test_of_some_runs_it_says_which_it_does_not_know(index: Index) -> None:
+    add(index, "r1")
+    assert index.unknown(["r2", "r1", "r3"]) == ["r2", "r3"]
+    assert index.unknown([]) == []
+
+
 @pytest.fixture
 def month(index: Index) -> Index:
     """One run a day: r1 to r30."""

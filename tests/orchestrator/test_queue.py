@@ -11,7 +11,7 @@ from labretto.catalog.events import read_events
 from labretto.catalog.read import open_record
 from labretto.catalog.store import Catalog
 from labretto.errors import ConflictError, InvalidError, NotFoundError, StorageError, UnreachableError
-from labretto.orchestrator import standing
+from labretto.orchestrator import halting, standing
 from labretto.orchestrator.submission import Submission
 
 from .conftest import Hub, Lab, World, do, steps, tasks_left
@@ -114,6 +114,21 @@ async def told_of_record(hub: Hub, run: str) -> None:
                 return
 
 
+async def test_a_hub_that_dies_when_a_run_was_taken_out_leaves_its_record_to_the_next(lab: Lab):
+    async with lab.hub(dies_after=2) as first:
+        await first.orchestrator.switch.turn("ada", stopped=True)
+        run = await first.submit(MOVE)
+        removing = asyncio.create_task(first.orchestrator.remove(run, "ada"))
+        await asyncio.wait_for(first.journal.dead.wait(), 20)
+        removing.cancel()
+        await asyncio.gather(removing, return_exceptions=True)
+
+    async with lab.hub() as second:
+        await told_of_record(second, run)
+        assert second.record(run).manifest["error"]["who"] == "ada"
+        assert [found["id"] for found in second.orchestrator.index.search(state="aborted")] == [run]
+
+
 async def test_a_run_that_has_begun_cannot_be_taken_out(hub: Hub, world: World):
     run = await hub.submit(steps(do("burn")))
     await world.comes_to_a_halt()
@@ -175,6 +190,33 @@ async def test_a_halt_outlives_the_hub(lab: Lab, world: World):
 
     async with lab.hub() as hub:
         assert not hub.orchestrator.halted
+
+
+async def test_a_halt_that_the_disk_did_not_take_counts_and_is_written_as_soon_as_there_is_room(
+    lab: Lab, files_at_most, monkeypatch
+):
+    monkeypatch.setattr(halting, "RETRY_WRITING_AFTER", 0.01)
+    async with lab.hub() as hub:
+        await hub.does(MOVE)
+        with files_at_most(1000):
+            hub.orchestrator.halt("ada")
+            assert hub.orchestrator.halted
+            assert await hub.orchestrator.halt_kept(0.05) is False
+        assert await hub.orchestrator.halt_kept(20) is True
+
+    async with lab.hub() as hub:
+        assert hub.orchestrator.halted
+
+
+async def test_what_came_of_a_halt_is_known_after_a_restart(lab: Lab):
+    async with lab.hub() as hub:
+        hub.orchestrator.halt("ada")
+        hub.orchestrator.stopped([{"instrument": "rig", "stopped": False, "detail": "no answer"}])
+
+    async with lab.hub() as hub:
+        assert hub.orchestrator.halt_words["stopped"] == [
+            {"instrument": "rig", "stopped": False, "detail": "no answer"}
+        ]
 
 
 async def test_every_word_about_a_run_tells_its_submitter_and_its_progress(hub: Hub):

@@ -88,6 +88,12 @@ class Index(AbstractContextManager["Index"]):
         """Change a record's labels while its run goes on."""
         return self._database.transact(lambda connection: _label(connection, run, labels))
 
+    def unknown(self, runs: Sequence[str]) -> list[str]:
+        """Those of `runs` (up to some hundreds) that stand here under no state."""
+        marks = ", ".join("?" * len(runs))
+        known = {row["id"] for row in self._database.read(f"SELECT id FROM records WHERE id IN ({marks})", runs)}
+        return [run for run in runs if run not in known]
+
     def search(
         self,
         text: str | None = None,

@@ -23,6 +23,9 @@ from labretto.orchestrator.submission import LabInstruments
 STOP_WITHIN = 3.0
 """Seconds after which a halt answers for a host that has not; the host itself answers within two."""
 
+KEPT_WITHIN = 1.0
+"""Seconds after which a halt is answered although the disk has not taken it; it counts all the same."""
+
 
 class WatchedInstruments(LabInstruments, Protocol):
     """The instruments of a lab, with how they are."""
@@ -138,12 +141,13 @@ def instrument_routes(instruments: WatchedInstruments, orchestrator: Orchestrato
         names = [one["name"] for one in instruments.status()]
         stopped = await asyncio.gather(*(_stop(name, instruments) for name in names))
         orchestrator.stopped(stopped)
-        return answer({"halted": True, "stopped": stopped})
+        kept = await orchestrator.halt_kept(KEPT_WITHIN)
+        return answer({"halted": True, "stopped": stopped, "kept": kept})
 
     @router.post("/halt/reset")
     async def reset(actor: Actor = None) -> Response:
         orchestrator.reset(actor)
-        return answer({"halted": False})
+        return answer({"halted": False, "kept": await orchestrator.halt_kept(KEPT_WITHIN)})
 
     return router
 

@@ -42,6 +42,9 @@ from labretto.orchestrator.worker import Walker
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY = 60.0
+"""Seconds after which a clock that was set forward is noticed by a run that waits for its time."""
+
 
 class Orchestrator:
     """Owns the queue of one lab. Use `async with`.
@@ -109,6 +112,7 @@ class Orchestrator:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         for over in self._over.values():
             over.set()
+        await self._halt.close()
         await self._records.wait()
 
     # Submitting ---------------------------------------------------------------------------------------------------
@@ -209,6 +213,10 @@ class Orchestrator:
         """Let no run take another step until `reset`, restarts or not; stopping the drivers is the caller's part."""
         self._halt.halt(by)
 
+    async def halt_kept(self, within: float) -> bool:
+        """Whether the last word about a halt is on the disk; waits so many seconds for that."""
+        return await self._halt.kept(within)
+
     def stopped(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
         """Keep and tell what came of the halt at each instrument."""
         self._halt.stopped(outcomes)
@@ -289,7 +297,7 @@ class Orchestrator:
         while True:
             self._awake.clear()
             due = self._begin_who_may()
-            wait = None if due is None else max(0.0, due)
+            wait = None if due is None else min(max(0.0, due), LOOK_EVERY)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), wait)
 

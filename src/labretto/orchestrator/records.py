@@ -28,6 +28,8 @@ from labretto.orchestrator.table import RunRow
 
 logger = logging.getLogger(__name__)
 
+LATELY = 100
+"""Runs that are looked for in the index at the start: so many may have ended without a record before a crash."""
 OPEN = ("running", "waiting", "paused")
 """Words of runs that have begun and are not over."""
 
@@ -83,8 +85,10 @@ class Records:
         task.add_done_callback(self._closed)
 
     async def close_left_open(self) -> None:
-        """Close the records of runs that ended just before a crash."""
+        """Close the records of runs that ended just before a crash; of the last ones also those that never began."""
         found = [each["id"] for word in OPEN for each in self._index.search(state=word, limit=10_000)]
+        lately = [row.id for row in self._journal.newest(LATELY, states=tuple(OVER))]
+        found += self._index.unknown(lately)
         for run in found:
             if self._is_over(run):
                 await self._close(run)
@@ -152,4 +156,4 @@ class Records:
 def warn(written: Future[Any]) -> None:
     """What to do with a write that nobody waits for."""
     if not written.cancelled() and (error := written.exception()):
-        logger.warning("a halt or a record's place in the index was not written", extra={"why": str(error)})
+        logger.warning("a record's place in the index was not written", extra={"why": str(error)})
