@@ -252,6 +252,13 @@ def test_the_highest_lease_and_its_holder_are_remembered_by_the_next_process(ope
     assert (opened().lease, opened().held) == (17, None)
 
 
+def test_a_clock_that_was_set_back_while_an_action_ran_teaches_no_duration(opened: Callable[[], Ledger]) -> None:
+    ledger, invocation = opened(), started()
+    ledger.begin(invocation)
+    ledger.end(invocation.end("succeeded", now() - timedelta(hours=1)))
+    assert ledger.durations.expected("move") is None
+
+
 def test_the_same_id_cannot_begin_twice(opened: Callable[[], Ledger]) -> None:
     ledger, invocation = opened(), started()
     ledger.begin(invocation)

@@ -263,6 +263,11 @@ def test_every_number_in_a_value_is_held_against_the_range(value: Any, fault: st
             Reading("closed", None, NOON - timedelta(seconds=3), "stale"),
             "was seen 3 s ago, and may be no older than 2 s",
         ),
+        (Reading("closed", None, NOON + timedelta(seconds=0.5)), None),
+        (
+            Reading("closed", None, NOON + timedelta(hours=1)),
+            "was seen before the clock was set back, by 3.6e+03 s or more, and its age is not known",
+        ),
         (Reading(None, None, NOON), "is not known"),
         (Reading(None, None, NOON, "error", "no contact"), "cannot be read (no contact)"),
         (Reading("open", None, NOON), "is 'open', which is not 'closed'"),

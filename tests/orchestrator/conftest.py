@@ -215,6 +215,12 @@ class Instruments:
         return [{"name": name, "state": "ready", "address": each.address} for name, each in self.clients.items()]
 
 
+def copy_database(old: Path, new: Path) -> None:
+    """What stands in `old` now, in `new`."""
+    with contextlib.closing(sqlite3.connect(old)) as source, contextlib.closing(sqlite3.connect(new)) as copy:
+        source.backup(copy)
+
+
 class Mortal(SqliteJournal):
     """A journal whose hub dies at one of its events: it comes back from `append` no more.
 
@@ -229,11 +235,17 @@ class Mortal(SqliteJournal):
         self.dies_after = dies_after
         self.written = written
         self.dead = asyncio.Event()
+        self.flushed: Path | None = None
+        """Where what a power cut would leave is kept up to date; None: nowhere."""
+        self._path = path
 
     async def append(self, run: str, expected: int, entries: Any, **more: Any) -> list[Event]:
         last = expected + len(entries)
         if self.dies_after is None or last < self.dies_after:
-            return await super().append(run, expected, entries, **more)
+            events = await super().append(run, expected, entries, **more)
+            if self.flushed and more.get("flush"):
+                copy_database(self._path, self.flushed)
+            return events
         if self.written and not self.dead.is_set():
             await super().append(run, expected, entries, **more)
         self.dead.set()
@@ -315,10 +327,11 @@ class Lab:
         await self.start_host()
         self.instruments.clients["rig"] = await open_instrument("memory:rig")
 
-    async def also(self, name: str) -> World:
+    async def also(self, name: str, kind: type[Rig] = Rig, **more: Any) -> World:
         """Another instrument of the same kind, with a world of its own."""
         world = self.others[name] = World()
-        host = await self._hosts.enter_async_context(Host(lambda: Rig(world), describe(Rig, name=name), Ledger(None)))
+        made = Host(lambda: kind(world), describe(kind, name=name), Ledger(None), **more)
+        host = await self._hosts.enter_async_context(made)
         await self._hosts.enter_async_context(memory.serve(host))
         self.instruments.clients[name] = await open_instrument(f"memory:{name}")
         return world
@@ -353,9 +366,7 @@ class Lab:
         """What stays is the ledger as it is on the disk now; the host that was there can reach nobody any more."""
         await self.unplug()
         old, self._ledgers = self.folder / f"ledger{self._ledgers}.db", self._ledgers + 1
-        new = self.folder / f"ledger{self._ledgers}.db"
-        with contextlib.closing(sqlite3.connect(old)) as source, contextlib.closing(sqlite3.connect(new)) as copy:
-            source.backup(copy)
+        copy_database(old, self.folder / f"ledger{self._ledgers}.db")
 
     @contextlib.asynccontextmanager
     async def hub(

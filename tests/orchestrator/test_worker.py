@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from labretto.errors import ConflictError
+from labretto.instrument.limits_file import read_limits
 
-from .conftest import Hub, Lab, World, do, steps
+from .conftest import Hub, Lab, Rig, World, copy_database, do, steps
 
 SCAN = steps(
     do("move", x=3),
@@ -140,6 +141,24 @@ async def test_a_hub_that_dies_at_any_event_loses_nothing_and_repeats_nothing(la
         assert second.kinds(rows[0].id).count("ended") == 3
         numbers = [event["number"] for event in second.events(rows[0].id)]
         assert numbers == list(range(1, len(numbers) + 1))
+
+
+async def test_a_power_cut_leaves_the_intent_of_what_must_happen_once(lab: Lab, world: World):
+    """What was written and not flushed is gone; the action began all the same, and is not begun again."""
+    async with lab.hub() as first:
+        first.journal.flushed = lab.folder / "flushed.db"
+        run = await first.submit(steps(do("burn")))
+        await world.comes_to_a_halt()
+        await lab.kill_host()
+    for file in lab.folder.glob("journal.db*"):
+        file.unlink()
+    copy_database(lab.folder / "flushed.db", lab.folder / "journal.db")
+    await lab.start_host()
+
+    async with lab.hub() as second:
+        await second.comes_to(run, "waiting", reason="its end was not seen")
+    world.go.set()
+    assert world.done == ["burn"]
 
 
 async def test_a_step_that_still_runs_when_the_hub_is_back_is_adopted(lab: Lab, world: World):
@@ -372,6 +391,35 @@ async def test_an_abort_cancels_what_can_be_cancelled(hub: Hub, world: World):
     assert await hub.ended(run) == "aborted"
     assert world.done == ["soak"]
     assert hub.record(run).steps[0].state == "cancelled"
+
+
+class Guarded(Rig):
+    """One with a door, which takes until the test lets it go on to be seen shut."""
+
+    @property
+    def door(self) -> str:
+        if "shut the door" not in self._world.done:
+            return "open"
+        self._world.blocked.set()
+        assert self._world.go.wait(20)
+        return "closed"
+
+
+async def test_an_abort_that_overtakes_the_action_reaches_it_all_the_same(lab: Lab, hub: Hub):
+    """Its host looks at the door still, and does not know of the action when it is asked to cancel it."""
+    needs = {"soak": {"needs": {"door": {"equals": "closed", "age": 60}}}}
+    world = await lab.also("oven", Guarded, limits=read_limits(needs))
+    world.done.append("shut the door")
+    run = await hub.submit(steps(do("soak", on="oven")))
+    await world.comes_to_a_halt()
+
+    aborting = asyncio.create_task(hub.orchestrator.walker(run).abort("ada"))
+    await hub.told("run", lambda body: body["id"] == run and "aborting" in hub.kinds(run))
+    await lab.instruments.clients["oven"].health()  # what asked before is answered
+    world.go.set()
+
+    assert await hub.ended(run) == "aborted"
+    await aborting
 
 
 async def test_an_abort_waits_for_the_end_of_what_cannot_be_cancelled(hub: Hub, world: World):

@@ -116,6 +116,8 @@ class Ledger:
         if invocation.state != "succeeded" or invocation.started is None or invocation.ended is None:
             return
         seconds = (invocation.ended - invocation.started).total_seconds()
+        if seconds < 0.0:  # the clock was set back meanwhile
+            return
         place = self.durations.add(invocation.action, seconds)
         if seconds >= WORTH_KEEPING:
             with contextlib.suppress(StorageError), self._writing():  # the end is written: that counts

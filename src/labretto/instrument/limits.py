@@ -22,6 +22,9 @@ from labretto.instrument.schema import Schema
 WHOLE = 1.0
 """Seconds whose worth of change may be made at once, however long ago the last change was."""
 
+SLACK = 1.0
+"""Seconds by which a reading may be younger than now: so much a clock is corrected without being set."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -76,6 +79,8 @@ class Need:
             return f"cannot be read ({reading.detail})"
         if old > self.age:
             return f"was seen {old:.3g} s ago, and may be no older than {self.age:g} s"
+        if old < -SLACK:
+            return f"was seen before the clock was set back, by {-old:.3g} s or more, and its age is not known"
         if reading.value is None:
             return "is not known"
         fault = self.state.against(reading.value)

@@ -31,7 +31,7 @@ from labretto.experiment.policy import PLAIN, Policy
 from labretto.experiment.question import Question
 from labretto.experiment.walk import AbortedError
 from labretto.instrument.describe import Description
-from labretto.instrument.invocation import Effect, Invocation, new_id
+from labretto.instrument.invocation import HARMLESS, Effect, Invocation, new_id
 from labretto.instrument.reading import isoformat, now
 from labretto.network.client import Instrument
 from labretto.orchestrator import engine
@@ -40,6 +40,7 @@ from labretto.orchestrator.engine import READ, WRITE, Ask, RunState, Step
 from labretto.orchestrator.holding import Holding
 from labretto.orchestrator.journal import Entry
 from labretto.orchestrator.measuring import Measuring
+from labretto.orchestrator.pauses import is_within, left_of
 from labretto.orchestrator.runlog import RunLog
 from labretto.orchestrator.seat import Seat
 from labretto.orchestrator.standing import ASK_AGAIN_AFTER, Standing, cleaning
@@ -125,13 +126,12 @@ class Walker:
         """
         again = self._was_aborted() and (self._standing.cleans_up or not self.in_flight())
         await self.note("aborting", {"who": who} | ({"at_once": True} if again else {}))
-        for step in self._standing.in_flight(clean_up=again):
-            await self._cancel(step)
+        await asyncio.gather(*(self._cancel(step) for step in self._standing.in_flight(clean_up=again)))
 
     def _was_aborted(self) -> bool:
         """Long enough ago to know what came of it."""
         first = self.state.aborted
-        return first is not None and (now() - datetime.fromisoformat(first)).total_seconds() >= SAME_WORD_WITHIN
+        return first is not None and not is_within(SAME_WORD_WITHIN, first, now())
 
     async def cancel(self, path: str | None, who: str | None, within: float = END_WITHIN) -> Invocation:
         """Ask one action of the run to end; the run goes on when it has, and asks a person what became of it.
@@ -162,8 +162,21 @@ class Walker:
         return next(iter(found.values()))
 
     async def _cancel(self, step: Step) -> None:
-        with contextlib.suppress(LabError):  # it cannot be cancelled, or is over: its end is waited for
-            await (await self._instruments.instrument(step.instrument)).cancel(step.invocation)
+        """Ask what runs to end; what cannot be cancelled, or is over, is waited for by who sent it."""
+        with contextlib.suppress(LabError, TimeoutError):
+            async with asyncio.timeout(END_WITHIN):
+                await self._cancelled(step)
+
+    async def _cancelled(self, step: Step, within: float | None = None) -> Invocation:
+        """What its host says to that. A host that has not heard of it yet, though it was sent, is told again."""
+        while True:
+            client = await self._instruments.instrument(step.instrument)
+            try:
+                return await client.cancel(step.invocation, within=within)
+            except NotFoundError:
+                if step.action.startswith((READ, WRITE)) or not any(step is each for each in self.in_flight()):
+                    raise
+            await asyncio.sleep(ASK_AGAIN_AFTER)
 
     async def note(self, kind: str, body: Mapping[str, Any]) -> None:
         """A person's word in the journal; whatever it holds up is looked at again.
@@ -274,11 +287,13 @@ class Walker:
         if path in self.state.slept:
             return
         await self._standing.may_go_on()
+        seconds = max(0.0, seconds)
         if path not in self.state.wakes:
-            until = isoformat(now() + timedelta(seconds=max(0.0, seconds)))
+            until = isoformat(now() + timedelta(seconds=seconds))
             await self._log.append(("sleeping", {"path": path, "until": until}))
         until = self.state.wakes[path]
-        await self._standing.held_up(f"Waits until {until}.", _until(until))
+        began = isoformat(datetime.fromisoformat(until) - timedelta(seconds=seconds))
+        await self._standing.held_up(f"Waits until {until}.", asyncio.sleep(left_of(seconds, began, now())))
         await self._log.append(("slept", {"path": path}))
 
     @contextlib.asynccontextmanager
@@ -347,8 +362,8 @@ class Walker:
                 case engine.Send(attempt):
                     await self._begin(ask, attempt, fresh)
                 case engine.Again(step, seconds):
-                    at = datetime.fromisoformat(step.ended) + timedelta(seconds=seconds)
-                    await self._standing.held_up(f"{ask.spelled} failed; it is tried again.", _until(isoformat(at)))
+                    pause = asyncio.sleep(left_of(seconds, step.ended, now()))
+                    await self._standing.held_up(f"{ask.spelled} failed; it is tried again.", pause)
                     await self._begin(ask, step.attempt + 1, fresh)
                 case engine.Inquire(step):
                     await self._inquire(step, ask, fresh)
@@ -364,7 +379,7 @@ class Walker:
 
     async def _begin(self, ask: Ask, attempt: int, fresh: dict[str, Any]) -> None:
         async with self._standing.flight(ask.path, *ask.needs):
-            await self._log.append(_intent(ask, attempt))
+            await self._log.append(_intent(ask, attempt), flush=ask.effect not in HARMLESS)
             step = self.state.steps[ask.path]
             self._standing.sent(ask.path, step)
             await self._send(step, ask, "answered", fresh)
@@ -395,10 +410,11 @@ class Walker:
         """
         if ask.policy.timeout is None:
             return await self._perform(step, ask, origin)
-        end = datetime.fromisoformat(step.at) + timedelta(seconds=ask.policy.timeout)
+        # Counted from its sending: neither a slow disk nor an instrument that was busy is the action's delay.
+        left = ask.policy.timeout if origin == "answered" else left_of(ask.policy.timeout, step.at, now())
         performing = asyncio.ensure_future(self._perform(step, ask, origin))
         try:
-            await asyncio.wait({performing}, timeout=max(0.0, (end - now()).total_seconds()))
+            await asyncio.wait({performing}, timeout=left)
             if not performing.done():
                 await self._end_it(step, performing)
             over = performing.done()
@@ -416,9 +432,9 @@ class Walker:
     async def _end_it(self, step: Step, performing: asyncio.Future[Any]) -> None:
         """Cancel what takes too long; it gets some time to end."""
         try:
-            client = await self._instruments.instrument(step.instrument)
-            await client.cancel(step.invocation, within=END_WITHIN)
-        except LabError:  # it cannot be cancelled, or is over
+            async with asyncio.timeout(2 * END_WITHIN):
+                await self._cancelled(step, END_WITHIN)
+        except (LabError, TimeoutError):  # it cannot be cancelled, or is over
             await asyncio.sleep(0)
         else:
             await asyncio.wait({performing}, timeout=END_WITHIN)
@@ -470,7 +486,8 @@ class Walker:
             case engine.Resend(_):
                 return True
             case engine.Repeat(reason):
-                await self._log.append(_interruption(step, reason), _intent(ask, step.attempt + 1))
+                intent = _intent(ask, step.attempt + 1)
+                await self._log.append(_interruption(step, reason), intent, flush=ask.effect not in HARMLESS)
             case engine.AskPerson(reason):
                 await self._log.append(_interruption(step, reason), flush=True)
         return False
@@ -505,11 +522,6 @@ class Walker:
         time = isoformat(now())
         body = {"path": step.path, "invocation": step.invocation, "state": state, "origin": "entered"}
         await self._log.append(("ended", {**body, "result": value, "error": None, "started": time, "ended": time}))
-
-
-async def _until(time: str) -> None:
-    """Return at a time of day."""
-    await asyncio.sleep(max(0.0, (datetime.fromisoformat(time) - now()).total_seconds()))
 
 
 def _intent(ask: Ask, attempt: int) -> Entry:
