@@ -273,6 +273,27 @@ def test_of_a_run_that_goes_on_what_is_done_counts_no_more_and_its_results_decid
     assert found.notes == ()
 
 
+def test_a_step_that_failed_and_is_to_be_tried_again_has_no_result_yet():
+    text = CONDITION.replace("name: seen}", "name: seen, retry: 3}")
+
+    again = foresee(text, failed={"seen": 1})
+
+    assert [each.what for each in again.basis if each.what == "camera.photograph"] == ["camera.photograph"]
+    assert any("seen" in note for note in again.notes)
+
+
+def test_a_step_that_failed_for_good_ends_what_it_ends_in_earnest():
+    last = foresee(CONDITION.replace("name: seen}", "name: seen, retry: 3}"), failed={"seen": 3})
+    passed_over = foresee(
+        steps("{do: furnace.ramp, on failure: go on}", "{do: stage.move, with: {x: 1}}"), failed={"furnace.ramp": 1}
+    )
+
+    assert last.seconds is not None
+    assert last.seconds.p50 == 0
+    assert "In thought it fails: seen has failed." in last.notes
+    assert [each.what for each in passed_over.basis] == ["stage.move"]
+
+
 def test_of_a_step_under_way_only_the_rest_counts():
     found = foresee(steps("{do: furnace.ramp}"), elapsed={"furnace.ramp": 45.0})
 

@@ -96,6 +96,8 @@ class Setting:
     """Path → what the step answered, of a run that goes on; `Ellipsis` where that is not at hand."""
     elapsed: Mapping[str, float] = field(default_factory=dict)
     """Path → seconds for which a step that has begun is under way."""
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Path → attempts of a step of which the last one has failed."""
     left: Mapping[str, float] = field(default_factory=dict)
     """Path → seconds until a pause that has begun is over."""
 
@@ -173,8 +175,8 @@ class DryWalk:
         self, path: str, instrument: str, action: str, parameters: Mapping[str, Any], *, policy: Policy = PLAIN
     ) -> Any:
         """An action: as long as it is expected to take."""
-        if path in self._setting.done:
-            return self._answered(path)
+        if path in self._setting.done or self._given_up(path, policy):
+            return self._answered(path, policy)
         offered = self._offered(instrument, "actions", action)
         estimate = self._estimate(instrument, action, dict(parameters), offered)
         step = await self._do(path, instrument, action, estimate, together=offered.get("exclusive") is False)
@@ -184,15 +186,15 @@ class DryWalk:
 
     async def read(self, path: str, instrument: str, attribute: str, *, policy: Policy = PLAIN) -> Any:
         """A look at an attribute."""
-        return await self._attribute(path, instrument, READ + attribute, Unknown(path, self._scenario))
+        return await self._attribute(path, instrument, READ + attribute, Unknown(path, self._scenario), policy)
 
     async def write(self, path: str, instrument: str, attribute: str, value: Any, *, policy: Policy = PLAIN) -> Any:
         """Setting an attribute: it will be what it was set to."""
-        return await self._attribute(path, instrument, WRITE + attribute, value)
+        return await self._attribute(path, instrument, WRITE + attribute, value, policy)
 
-    async def _attribute(self, path: str, instrument: str, action: str, value: Any) -> Any:
-        if path in self._setting.done:
-            return self._answered(path)
+    async def _attribute(self, path: str, instrument: str, action: str, value: Any, policy: Policy) -> Any:
+        if path in self._setting.done or self._given_up(path, policy):
+            return self._answered(path, policy)
         await self._do(path, instrument, action, self._estimate(instrument, action, {}, {}))
         return value
 
@@ -204,7 +206,7 @@ class DryWalk:
     async def ask(self, path: str, question: Question) -> Any:
         """A question: as long as people take to answer."""
         if path in self._setting.done:
-            return self._answered(path)
+            return self._answered(path, PLAIN)
         estimate = self._setting.known.of_answer(question.text) or UNKNOWN
         self.notes.questions.append((await self._do(path, "", "ask", estimate), question))
         return Unknown(path, self._scenario)
@@ -228,7 +230,16 @@ class DryWalk:
 
     # One step
 
-    def _answered(self, path: str) -> Any:
+    def _given_up(self, path: str, policy: Policy) -> bool:
+        """It has failed for the last time. Where a person is asked it is taken to be done again."""
+        attempts = policy.retry.attempts if policy.retry else 1
+        return policy.on_failure != "ask" and self._setting.failed.get(path, 0) >= attempts
+
+    def _answered(self, path: str, policy: Policy) -> Any:
+        if path in self._setting.failed:
+            if policy.on_failure == "go on":
+                return None
+            raise FailedError(f"{path} has failed.")
         answer = self._setting.done[path]
         return Unknown(path, self._scenario) if answer is ... else answer
 

@@ -62,10 +62,12 @@ class View:
         *,
         done: Mapping[str, Any] | None = None,
         elapsed: Mapping[str, float] | None = None,
+        failed: Mapping[str, int] | None = None,
         left: Mapping[str, float] | None = None,
     ) -> Forecast:
         """What a run of a checked experiment will be like, or what is left of one."""
-        setting = Setting(self.descriptions, self.learned, self.most_steps, done or {}, elapsed or {}, left or {})
+        so_far = (done or {}, elapsed or {}, failed or {}, left or {})
+        setting = Setting(self.descriptions, self.learned, self.most_steps, *so_far)
         steps = count_steps(experiment, parameters)
         return forecast(experiment, parameters, setting, levels=self.levels, steps=steps)
 
@@ -83,7 +85,8 @@ class View:
             return _shortened(self.of_python(words["function"], words["hash"]), _since(state.started, at))
         experiment = settle_soe(_loaded(words["source"]), self.descriptions)
         left = {path: max(0.0, -_since(until, at, signed=True)) for path, until in state.wakes.items()}
-        return self.of_file(experiment, state.parameters, done=_done(state), elapsed=_elapsed(state, at), left=left)
+        so_far = {"done": _done(state), "elapsed": _elapsed(state, at), "failed": _failed(state), "left": left}
+        return self.of_file(experiment, state.parameters, **so_far)
 
 
 class Foresight:
@@ -138,11 +141,14 @@ def _loaded(source: str) -> Experiment:
 def _done(state: RunState) -> dict[str, Any]:
     """What the steps that are over answered."""
     done: dict[str, Any] = {
-        path: _answer(step.result)
-        for path, step in state.steps.items()
-        if step.state in ("succeeded", "skipped", "failed")
+        path: _answer(step.result) for path, step in state.steps.items() if step.state in ("succeeded", "skipped")
     }
     return done | dict.fromkeys(state.saved) | dict.fromkeys(state.slept) | dict(state.answers)
+
+
+def _failed(state: RunState) -> dict[str, int]:
+    """How often what has failed was tried; the experiment says whether that is the end of it."""
+    return {path: step.failures for path, step in state.steps.items() if step.state == "failed"}
 
 
 def _answer(stored: Any) -> Any:
