@@ -113,7 +113,7 @@ def test_settings_become_arguments_of_their_types(furnace: type) -> None:
 
 
 def test_a_missing_or_unknown_setting_is_named_with_what_there_is(furnace: type) -> None:
-    with pytest.raises(InvalidError, match=r"missing a required argument: 'address'.*It takes limit: "):
+    with pytest.raises(InvalidError, match=r"missing a required argument: 'address'.*It takes limit"):
         maker(furnace, {}, "furnace")
     with pytest.raises(InvalidError, match="unexpected keyword argument 'colour'"):
         maker(furnace, {"address": "x", "colour": 1}, "furnace")

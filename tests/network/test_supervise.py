@@ -176,3 +176,15 @@ async def test_a_listener_that_raises_does_not_keep_others_from_hearing(free_por
     async with supervisor:
         await supervisor.settled()
     assert heard[:2] == ["starting", "unreachable"]
+
+
+async def test_who_sees_only_the_hubs_log_is_told_once_what_does_not_come_up_and_why(
+    free_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Supervisor(elsewhere(f"http://127.0.0.1:{free_port}")) as supervisor:
+        await supervisor.settled()
+        await supervisor.restart("motor")
+
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.getMessage() for record in warnings] == ["motor is unreachable"]
+    assert "not reachable" in vars(warnings[0])["reason"]

@@ -155,6 +155,29 @@ async def test_what_a_host_tells_of_an_overrun_becomes_a_task(ahead: Ahead):
     await asyncio.gather(watching, return_exceptions=True)
 
 
+async def test_a_task_about_an_action_closes_itself_when_the_action_ends(ahead: Ahead):
+    """One that is over within seconds makes none: nobody could look after it."""
+    changed = asyncio.Queue[Task]()
+    ahead.hub.journal.tasks.listen(lambda tasks: [changed.put_nowait(task) for task in tasks])
+    watching = asyncio.ensure_future(ahead.vigil.keep())
+    await asyncio.sleep(0)
+    publish = ahead.hub.orchestrator.changes.publish
+    body = {"instrument": "rig", "action": "burn", "started": "2026-11-21T04:00:00.000000Z", "expected_seconds": 0.1}
+
+    publish("overrun", body | {"invocation": "short", "seconds": 1.0})
+    publish("invocation", {"id": "short", "state": "succeeded"})
+    publish("overrun", body | {"invocation": "long", "seconds": 31.0})
+    first = await asyncio.wait_for(changed.get(), 4)
+    publish("invocation", {"id": "long", "state": "failed"})
+    second = await asyncio.wait_for(changed.get(), 4)
+
+    assert (first.id, first.status) == (second.id, "pending")
+    assert (second.status, second.closed_by, second.why) == ("completed", None, "The action has ended.")
+    assert len(ahead.tasks()) == 1
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
 async def test_durations_are_learned_by_themselves_when_a_run_has_ended(ahead: Ahead, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(durations, "LEARN_AFTER", 0.0)
     learned = asyncio.Event()

@@ -27,6 +27,7 @@ from labretto.network.load import written_at
 from labretto.network.serve import Order, order_in_lab
 from labretto.network.status import (
     FIRST_PAUSE,
+    HUB_STOPPED,
     LONGEST_PAUSE,
     LOOP_DEATHS,
     LOOP_WITHIN,
@@ -57,6 +58,7 @@ class Keeper:
         self._client: Instrument | None = None
         self._opening = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._warned = ""
 
     def begin(self) -> None:
         """Start keeping."""
@@ -111,17 +113,28 @@ class Keeper:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._forget_client()
-        self._be("stopped", "the hub stopped")
+        self._be("stopped", HUB_STOPPED)
 
     async def _keep(self) -> None:
         raise NotImplementedError
 
     def _be(self, state: State, reason: str = "", **more: Any) -> None:
         self.status = Status(self.entry.name, state, reason, since=isoformat(now()), **more)
-        logger.info("%s is %s", self.entry.name, state, extra={"instrument": self.entry.name, "reason": reason})
+        fields = {"instrument": self.entry.name, "reason": reason}
+        logger.log(self._level(state, reason), "%s is %s", self.entry.name, state, extra=fields)
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         self._tell(self.status)
+
+    def _level(self, state: State, reason: str) -> int:
+        """Whoever has started a hub and looks at no page sees what does not come up; each reason once."""
+        if state == "ready" or reason in (HUB_STOPPED, self._warned):
+            self._warned = "" if state == "ready" else self._warned
+            return logging.INFO
+        if state not in ("restarting", "crash loop", "stopped", "unreachable"):
+            return logging.INFO
+        self._warned = reason
+        return logging.WARNING
 
     async def _next_change(self) -> None:
         await self._changed.wait()

@@ -120,7 +120,8 @@ def _member(owner: Any, name: str, text: str) -> Any:
 
 
 def _signature(driver: Callable[..., object]) -> str:
-    parameters = [str(parameter) for parameter in inspect.signature(driver).parameters.values()]
+    of = inspect.signature(driver).parameters.values()
+    parameters = [str(each.replace(annotation=each.empty)) for each in of]  # annotations hide the names
     return f"It takes {', '.join(parameters)}." if parameters else "It takes no arguments."
 
 

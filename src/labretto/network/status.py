@@ -14,6 +14,9 @@ State = Literal["starting", "ready", "restarting", "crash loop", "stopped", "unr
 elsewhere that does not answer; asked again and again. proposed: it has registered itself, and a person has to accept
 it. removed: it is no instrument of the lab any more."""
 
+HUB_STOPPED = "the hub stopped"
+"""Why every instrument is stopped at the end: no trouble of its own."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
 """Seconds before a dead host is started again: doubling with each death in a row."""
 

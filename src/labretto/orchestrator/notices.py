@@ -11,6 +11,7 @@ from typing import Any
 
 from labretto.catalog.live import Change
 from labretto.lab import Occasion
+from labretto.network.status import HUB_STOPPED
 from labretto.orchestrator.journal import Event
 
 _DOWN = frozenset({"crash loop", "stopped", "unreachable"})
@@ -73,7 +74,7 @@ class Known:
     def _of_instrument(self, status: Mapping[str, Any]) -> Notice | None:
         name, state, reason = str(status["name"]), status["state"], str(status.get("reason") or "")
         at = str(status.get("since") or "")
-        if state in _PASSING or (state == "stopped" and reason == "the hub stopped"):
+        if state in _PASSING or (state == "stopped" and reason == HUB_STOPPED):
             return None
         if state in _DOWN and name not in self._down:
             self._down.add(name)

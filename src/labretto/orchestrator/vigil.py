@@ -1,7 +1,8 @@
 """The vigil: tasks for people where time is running out. Nothing is ended or begun here.
 
 Two things make a task: an action that takes much longer than usual, which its host tells, and a run that the outlook
-says will not be finished by its deadline. Each is told once, restarts or not.
+says will not be finished by its deadline. Each is told once, restarts or not. A task about an action closes itself when
+the action ends: nobody shall run to an instrument that is done.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from labretto.errors import LabError
 from labretto.experiment.estimate import spelled
 from labretto.orchestrator.expected import Expected
 from labretto.orchestrator.outlook import Outlook
+from labretto.orchestrator.task import Task
 from labretto.orchestrator.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -25,6 +27,8 @@ LOOK_EVERY = 60.0
 """Seconds between two looks at deadlines, if nothing begins or ends meanwhile."""
 NOT_MORE_OFTEN_THAN = 5.0
 """Seconds: a look costs a dry run of what goes on."""
+WORTH_A_TASK = 30.0
+"""Seconds that an action must have taken: nobody can look after one that is over before they have read of it."""
 
 
 class Vigil:
@@ -41,6 +45,8 @@ class Vigil:
         self._outlook = outlook
         self._changes = changes
         self._deadlines = asyncio.Event()
+        self._overruns: dict[str, asyncio.Task[None]] = {}
+        """Invocation → what watches it until it is over."""
 
     async def keep(self) -> None:
         """Watch, for ever."""
@@ -49,15 +55,43 @@ class Vigil:
             async for batch in self._changes.subscribe():
                 for change in batch.changes:
                     if change.topic == "overrun":
-                        await self._quietly(self.overrun(change.body))
+                        self._watch(change.body, group)
+                    elif change.topic == "invocation" and change.body["state"] != "running":
+                        self._ended(change.body["id"])
                     elif change.topic == "run":
                         self._deadlines.set()
 
-    async def overrun(self, body: Mapping[str, Any]) -> None:
+    def _watch(self, body: Mapping[str, Any], group: asyncio.TaskGroup) -> None:
+        if body["invocation"] not in self._overruns:
+            self._overruns[body["invocation"]] = group.create_task(self._until_ended(body))
+
+    def _ended(self, invocation: str) -> None:
+        if watching := self._overruns.pop(invocation, None):
+            watching.cancel()
+
+    async def _until_ended(self, body: Mapping[str, Any]) -> None:
+        await asyncio.sleep(max(0.0, WORTH_A_TASK - body["seconds"]))
+        put_down = asyncio.create_task(self.overrun({**body, "seconds": max(WORTH_A_TASK, body["seconds"])}))
+        try:
+            await asyncio.shield(put_down)
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            if body["invocation"] not in self._overruns:  # it has ended; else the hub leaves, and the task stays
+                await self._quietly(self._close(put_down))
+            raise
+        except LabError as error:
+            logger.warning("a task was not put down", extra={"why": str(error)})
+
+    async def _close(self, put_down: asyncio.Task[Task]) -> None:
+        task = await put_down
+        if self._tasks.find(task.id).is_open:
+            await self._tasks.change(task.id, {"status": "completed"}, who=None, why="The action has ended.")
+
+    async def overrun(self, body: Mapping[str, Any]) -> Task:
         """An action takes longer than its usual time by the factor that lab.toml says."""
         what = f"{body['instrument']}.{body['action']}"
         usual, takes = spelled(body["expected_seconds"] or 0.0), spelled(body["seconds"])
-        await self._tasks.create(
+        return await self._tasks.create(
             title=f"{what} takes much longer than usual",
             description=f"It runs for {takes} since {body['started']}; usually it takes {usual}. It was not stopped: "
             "look at the instrument, then let it go on, cancel it, or stop the instrument.",
