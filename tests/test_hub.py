@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,27 @@ def test_a_hub_takes_its_hosts_along_also_in_the_middle_of_an_action(
     assert [lock for lock in folder.glob("**/*lock") if held(lock)] == []
     assert not (folder / "hub.json").exists()
     assert read_host(folder / "hosts" / "lamp") is None
+    assert "Traceback" not in command_line.errors()
+
+
+def test_who_still_waits_when_a_hub_is_ended_is_told_so(
+    lab: Path, command_line: Any, listen: Callable[[str], Any]
+) -> None:
+    pipe = lab.parent / "never"
+    os.mkfifo(pipe)
+    with command_line.start("up", lab, "--port", "0") as process, ThreadPoolExecutor() as aside:
+        hub = process.stdout.readline().split()[1]
+        told = listen(hub)
+        act = f"{hub}/api/instruments/lamp/actions/flash_when_told"
+        waiting = aside.submit(httpx2.post, act, json={"file": str(pipe)}, timeout=PATIENCE)
+        told(lambda topic, body: topic == "invocation" and body["state"] == "running")
+
+        process.send_signal(signal.SIGTERM)
+
+        answer = waiting.result(PATIENCE)
+        assert process.wait(PATIENCE) == 0
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert answer.json()["detail"] == "The server was ended before it could answer."
     assert "Traceback" not in command_line.errors()
 
 

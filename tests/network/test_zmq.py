@@ -85,3 +85,16 @@ async def test_another_protocol_at_the_address_is_not_reachable(host: Host) -> N
     async with http.serve(host) as url:
         with pytest.raises(UnreachableError):
             await open_instrument(url.replace("http", "tcp"))
+
+
+ANOTHER_KEY = "bUtgVEhVS2ZvX0tpQ3N2a1J9MnpQeDhRdzVuVGJ5TGo"
+
+
+async def test_a_wrong_key_or_none_is_told_as_what_it_may_be(host: Host, tmp_path: Path) -> None:
+    guarded: dict[str, Any] = {"gate": Gate("rig", Tokens(tmp_path)), "key": server_key(tmp_path)}
+    async with zmq.serve(host, "tcp://127.0.0.1:0", **guarded) as address:
+        bare = address.partition("#")[0]
+        with pytest.raises(UnreachableError, match=r"not with an address that has no key \(tcp://...#curve=...\)"):
+            await open_instrument(bare)
+        with pytest.raises(UnreachableError, match="it does not speak ZMQ, or not with this key"):
+            await open_instrument(f"{bare}#curve={ANOTHER_KEY}")

@@ -22,6 +22,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from labretto.access.gate import Gate
 from labretto.access.listening import check_bind, names_answered
@@ -46,6 +47,7 @@ from labretto.network.http_wire import (
     encoded,
     lease_of,
     parsed_body,
+    problem_response,
     seconds_of,
     wants_msgpack,
 )
@@ -156,8 +158,9 @@ async def run_app(
     What `quick` can answer never reaches the app. `tls` names the files of a certificate and of its key: then it is
     HTTPS (see `check_certificate`).
     """
+    ending = _Ending(app)
     config = uvicorn.Config(
-        app,
+        app if quick else ending,  # a host tells those who wait by itself
         http=connection_with(quick) if quick else "auto",
         log_config=None,
         access_log=False,
@@ -178,7 +181,36 @@ async def run_app(
     try:
         yield
     finally:
+        ending.began = True
         await server.shutdown(sockets=[listening])
+
+
+class _Ending:
+    """Who still waits for an answer when the server's time to end is over gets one that says so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.began = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = False
+
+        async def watched(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            if not self.began or scope["type"] != "http":
+                raise
+            if not answered:
+                error = UnreachableError(
+                    "The server was ended before it could answer.",
+                    way_out="Look what became of the request when it is back.",
+                )
+                await problem_response(error.problem())(scope, receive, send)
 
 
 def check_certificate(tls: tuple[Path, Path] | None) -> None:

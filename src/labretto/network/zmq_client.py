@@ -31,8 +31,8 @@ _CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _LOST: dict[int, str] = {
     zmq.EVENT_DISCONNECTED: "the connection is lost",
     zmq.EVENT_CONNECT_RETRIED: "nobody answers there",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it does not speak ZMQ",
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "it does not speak ZMQ",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it does not speak ZMQ, or not with {key}",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "it does not speak ZMQ, or not with {key}",
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: "it refuses this client",
 }
 _WATCHED = _CONNECTED | sum(_LOST)
@@ -126,6 +126,7 @@ class Line:
         self.lost: str | None = None
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._address, key = split_key(address)
+        self._key = "this key" if key else "an address that has no key (tcp://...#curve=...)"
         self._tail = tail
         self._waiting: dict[bytes, asyncio.Future[list[Any]]] = {}
         self._numbers = itertools.count()
@@ -197,7 +198,7 @@ class Line:
             self._ready.set_result(None)
         elif event in _LOST:
             self._pump.drain()  # an answer that came before the end counts
-            self.fail(_LOST[event])
+            self.fail(_LOST[event].format(key=self._key))
 
 
 class _EventLine:
