@@ -1063,3 +1063,84 @@ async def test_closing_while_the_end_cannot_be_written_does_not_hang_and_the_nex
     again.close()
     assert found is not None
     assert found.state == "interrupted"
+
+
+# A driver that does not come back
+
+
+class Deaf(Driver):
+    """Its serial line has no time-out."""
+
+    deaf = False
+
+    @property
+    def voltage(self) -> float:
+        if self.deaf:
+            self.gate()
+        return 1.5
+
+    @voltage.setter
+    def voltage(self, value: float) -> None:
+        self.gate()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_room, "SILENT_AFTER", 0.1)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_waits_for_a_driver_that_does_not_come_back_is_refused_and_never_begins() -> None:
+    """Nothing moves an hour later, when a cable is put back and everybody who asked has gone."""
+    async with hosting(Deaf) as (host, driver):
+        await host.read("voltage")
+        driver.deaf = True
+        looking = asyncio.create_task(host.read("voltage"))
+        await driver.gate.wait_until_reached()
+
+        identity = new_id()
+        with pytest.raises(
+            BusyError, match=r"it does not answer: reading voltage keeps the driver busy since 20.*move"
+        ):
+            await host.invoke("move", {"to": 5}, identity=identity)
+        assert host.running() == []
+        with pytest.raises(BusyError, match="setting x was refused"):
+            await host.write("x", 3)
+        stale = await host.read("x")
+        assert (stale.value, stale.status) == (1.0, "stale")
+        assert "reading voltage keeps the driver busy" in str(stale.detail)
+        assert "reading voltage" in str(host.silent)
+
+        driver.gate.opened.set()
+        assert (await looking).value == 1.5
+        assert host.find(identity).state == "not arrived"
+        assert host.silent is None
+        assert (await ended(host, "move", {"to": 6}, identity=identity)).state == "succeeded"
+        assert driver.log == [("move", 6.0, True)]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_setting_that_does_not_come_back_is_told_by_its_name() -> None:
+    async with hosting(Deaf) as (host, driver):
+        setting = asyncio.create_task(host.write("voltage", 2.0))
+        await driver.gate.wait_until_reached()
+
+        with pytest.raises(BusyError, match="setting voltage keeps the driver busy"):
+            await host.invoke("move", {"to": 5})
+
+        driver.gate.opened.set()
+        assert (await setting).value == 1.5
+
+
+async def test_an_action_that_takes_long_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hosting() as (host, driver):
+        blocking = await host.invoke("block", {"tag": "a"})
+        await driver.gate.wait_until_reached()
+        monkeypatch.setattr(host_room, "SILENT_AFTER", 0.0)
+
+        assert host.silent is None
+        with pytest.raises(BusyError, match="block"):
+            await host.invoke("move", {"to": 5})
+
+        driver.gate.opened.set()
+        assert (await host.wait(blocking.id)).state == "succeeded"

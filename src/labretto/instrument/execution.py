@@ -68,6 +68,8 @@ class Execution:
         self._task: asyncio.Task[None] | None = None
         self._calling = False
         self._called = False
+        self._claims = [True]
+        """Whoever takes it out, beginning or withdrawing, was first; `pop` is one step for all threads."""
         self._table = Table(action.stream or ())
         self._rows = 0
         self._backlog = Backlog(lambda: thread.heard)
@@ -111,6 +113,16 @@ class Execution:
         if self._task is not None and self._calling and self._awaits:
             self._task.cancel()
 
+    def withdraw(self) -> bool:
+        """Do not begin it any more; False if it has begun."""
+        return self._claimed()
+
+    def _claimed(self) -> bool:
+        try:
+            return self._claims.pop()
+        except IndexError:
+            return False
+
     def start(self, begun: Callable[[LabError | None], object], over: Callable[[Invocation], object]) -> None:
         """Write *started*, tell `begun`, call the driver, write *ended*, tell `over`. Called in the front loop."""
         if self._action.exclusive or self._awaits:
@@ -129,6 +141,8 @@ class Execution:
             asyncio.run(self._run(over))
 
     def _write_start(self, begun: Callable[[LabError | None], object]) -> bool:
+        if not self._claimed():
+            return False
         self.invocation = replace(self.invocation, started=now())
         try:
             self._ledger.begin(self.invocation)

@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 import reprlib
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from labretto.errors import (
@@ -55,6 +56,10 @@ not ended in time), "problem" (problem details of what the host cannot do now).
 
 STOP_WITHIN = 2.0
 """Seconds in which a driver's `stop()` has to return before the answer says that it has not."""
+
+SILENT_AFTER = 5.0
+"""Seconds after which a driver that has not come back from a look or a setting keeps nobody waiting: who asks for
+something then is refused, so that nothing begins when nobody expects it any more."""
 
 LOOK_AT_ONCE = 0.05
 """Seconds for which the first look at all attributes keeps the driver before others have their turn."""
@@ -115,6 +120,8 @@ class Host:
         self._sets: dict[str, tuple[Any, float]] = {}
         """Attribute with a rate → what it was set to last, and when."""
         self._wanted: set[str] = set()
+        self._inside: tuple[str, float] | None = None
+        """What the driver's thread is asked for now, apart from actions, and since when."""
         self._listeners: list[Listener] = []
         self._closing = False
         self._closed = False
@@ -277,7 +284,7 @@ class Host:
         self._attribute(attribute)
         if not fresh and (recent := self._readings.recent(attribute)):
             return recent
-        return self._stale(attribute) if self._blocked() else None
+        return self._stale(attribute) if self._blocked() or self.silent else None
 
     async def read_all(self) -> dict[str, Reading]:
         """Every attribute; one that cannot be read has the status "error" and the driver's text.
@@ -309,10 +316,13 @@ class Host:
             self._refuse_now(lease, asked, alone=asked)  # others may have acted while the driver was asked
 
         def set_and_read() -> Reading:
+            self._inside = asked, time.monotonic()
             try:
                 setattr(self._thread.driver, attribute, plain)
             except BaseException as error:
                 raise driver_error(f"{place} = {value!r}"[:200], error) from error
+            finally:
+                self._inside = None
             return self._read(attribute)
 
         self._readings.acted()
@@ -329,6 +339,7 @@ class Host:
         self._leases.check(lease, asked)
         if alone:
             self._refuse_if_busy(alone)
+            self._refuse_if_silent(alone)
 
     async def _check_state(self, name: str, asked: str) -> None:
         """Look at what has to be in a certain state before `name` is set or done.
@@ -399,7 +410,8 @@ class Host:
 
         Raises:
             NotFoundError, InvalidError, LimitError: no such action, or parameters that do not fit.
-            BusyError: another exclusive action runs; says which and since when.
+            BusyError: another exclusive action runs; says which and since when. Or the driver has not come back from
+                a look for `SILENT_AFTER` seconds: it has not begun and will not.
             ConflictError: the id was used for something else.
             LeaseError: somebody else has the instrument, or a higher lease number was seen.
             ConflictError: a state that the lab wants before this action is not there.
@@ -422,11 +434,11 @@ class Host:
                 self._refuse_another(known, action, parameters)
                 return await self._begun(identity) or known
             self._refuse_now(lease, asked, alone=action if described.exclusive else None)
-        name, time, effect = self.description.name, now(), described.effect
+        name, at, effect = self.description.name, now(), described.effect
         said = described.expected_seconds
         usual = self._ledger.durations.expected(action) if said is None else said
         words: dict[str, Any] = {"actor": actor, "expected_seconds": usual}
-        invocation = Invocation(identity, name, action, dict(parameters), effect, "running", time, time, **words)
+        invocation = Invocation(identity, name, action, dict(parameters), effect, "running", at, at, **words)
         self._begin(invocation, arguments, described)
         return await self._begun(identity) or self.find(identity)
 
@@ -590,6 +602,8 @@ class Host:
         front.begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
         self._running[invocation.id] = front
         self._readings.acted()
+        patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
+        front.begun.add_done_callback(lambda _: patience.cancel())
         execution.start(
             lambda error: self._thread.tell(self._told_begun, front, error),
             lambda ended: self._thread.tell(self._told_over, front, ended),
@@ -605,6 +619,17 @@ class Host:
         front.watch.end()
         _settle(front.begun, error)
         front.over.cancel()
+
+    def _withdraw(self, front: _Front) -> None:
+        """An action that waits for a driver that does not come back is refused after all: nothing has begun."""
+        asked = front.execution.invocation.action
+        if front.begun.done():
+            return
+        if (silent := self._silence(asked)) and front.execution.withdraw():
+            self._told_begun(front, silent)
+        else:
+            patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
+            front.begun.add_done_callback(lambda _: patience.cancel())
 
     def _told_over(self, front: _Front, ended: Invocation) -> None:
         self._running.pop(ended.id, None)
@@ -640,6 +665,27 @@ class Host:
                 action=other.action,
                 since=since,
             )
+
+    @property
+    def silent(self) -> str | None:
+        """From which look or setting the driver has not come back, and since when; None if it answers."""
+        inside = self._inside
+        seconds = time.monotonic() - inside[1] if inside else 0.0
+        if inside is None or seconds < SILENT_AFTER:
+            return None
+        return f"{inside[0]} keeps the driver busy since {isoformat(now() - timedelta(seconds=seconds))}"
+
+    def _silence(self, asked: str) -> BusyError | None:
+        if not (silent := self.silent):
+            return None
+        return BusyError(
+            f"{self.description.name} does not answer: {silent}; {asked} was refused.",
+            way_out="Ask again when it answers, or start its host anew.",
+        )
+
+    def _refuse_if_silent(self, asked: str) -> None:
+        if silence := self._silence(asked):
+            raise silence
 
     def _action(self, name: str) -> Action:
         if name not in self.description.actions:
@@ -704,12 +750,15 @@ class Host:
     def _read(self, attribute: str) -> Reading:
         acts = self._readings.acts
         place = f"{self.description.name}.{attribute}"
+        self._inside = f"reading {attribute}", time.monotonic()
         try:
             value = codec.settled(getattr(self._thread.driver, attribute))
         except codec.CannotEncodeError as error:
             raise DriverError(f"{place} cannot be sent: {error.detail}", way_out=error.way_out) from error
         except BaseException as error:
             raise driver_error(place, error) from error
+        finally:
+            self._inside = None
         return self._note(attribute, Reading(value, self._unit(attribute), now()), acts)
 
     def _note(self, attribute: str, reading: Reading, acts: int) -> Reading:
@@ -750,10 +799,11 @@ class Host:
         self._wanted.add(attribute)
         last = self._readings.last(attribute)
         busy = next((f.execution.invocation.action for f in self._running.values()), "an action")
+        why = self.silent or f"{busy} keeps the driver busy"
         if last is None:
-            raise BusyError(f"{self.description.name}.{attribute} was never read, and {busy} keeps the driver busy.")
+            raise BusyError(f"{self.description.name}.{attribute} was never read, and {why}.")
         status: Literal["stale", "error"] = "error" if last.status == "error" else "stale"
-        return Reading(last.value, last.unit, last.time, status, last.detail or f"{busy} keeps the driver busy")
+        return Reading(last.value, last.unit, last.time, status, last.detail or why)
 
 
 def _settle(future: asyncio.Future[None], error: LabError | None) -> None:

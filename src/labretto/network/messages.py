@@ -309,10 +309,11 @@ def _found(host: Host, request: Find | Check | Cancel) -> Invocation:
 def _health(host: Host) -> dict[str, Any]:
     running = host.running()
     return {
-        "status": "busy" if running else "idle",
+        "status": "busy" if running or host.silent else "idle",
         "running": running[0].as_dict() if running else None,
         "lease": host.lease.as_dict() if host.lease else None,
         "blocked": host.blocked,
+        "silent": host.silent,
         "alarms": sum(alarm.active or not alarm.acknowledged for alarm in host.alarms()),
         "ledger": {"birth": host.ledger_birth},
         "process": os.getpid(),
