@@ -147,6 +147,17 @@ async def hosting(
     await asyncio.to_thread(host._thread._ended.wait, 30)
 
 
+@asynccontextmanager
+async def turns_change_often() -> AsyncIterator[None]:
+    """Threads take turns at nearly every step, so that what must not happen between two steps does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 async def ended(host: Host, action: str, parameters: dict[str, Any] | None = None, **words: Any) -> Invocation:
     return await host.wait((await host.invoke(action, parameters or {}, **words)).id)
 
@@ -639,6 +650,29 @@ BLOCKED = (
     "def act(self): pass\n"
     "def stop(self): self.stopped = True"
 )
+
+
+async def test_who_looks_from_another_thread_never_waits_behind_an_action_that_begins_meanwhile() -> None:
+    async with hosting() as (host, driver), turns_change_often():
+        for _ in range(50):
+            driver.gate, ended, waiting = Gate(), threading.Event(), set[object]()
+
+            def look_on(ended: threading.Event = ended, waiting: set[object] = waiting) -> None:
+                while not ended.is_set():
+                    waiting.add(ticket := object())
+                    if host.look("x", lambda *told, ticket=ticket: waiting.discard(ticket)):  # type: ignore[misc]
+                        waiting.discard(ticket)
+
+            looking = threading.Thread(target=look_on)
+            looking.start()
+            begun = await host.invoke("block", {})
+            await driver.gate.wait_until_reached()
+            ended.set()
+            await asyncio.to_thread(looking.join)
+            assert not waiting
+
+            driver.gate.opened.set()
+            await host.wait(begun.id)
 
 
 async def test_a_property_that_blocks_keeps_the_driver_but_not_the_host() -> None:

@@ -78,6 +78,16 @@ async def test_a_thread_that_blocks_is_left_and_ends_by_itself_later() -> None:
     assert await asyncio.to_thread(ended.wait, 30)
 
 
+async def test_who_asks_a_thread_that_has_ended_is_told_so() -> None:
+    driver = thread()
+    told: list[Any] = []
+    await driver.open()
+    await driver.close(10)
+    driver.post("it.x", lambda: 7, lambda value, error: told.append((value, type(error))))
+
+    assert told == [(None, UnreachableError)]
+
+
 async def test_what_the_driver_began_in_its_loop_is_ended_with_it() -> None:
     left: list[str] = []
 

@@ -1,7 +1,8 @@
 """The host of one instrument: one thread for the driver, one call at a time, every invocation in the ledger.
 
-Everything public here is called in one asyncio loop (the *front*, where the wires are); the driver lives in a second
-loop in a thread of its own, so a driver that blocks never blocks an answer. `stop()` goes past both, in a fresh thread.
+Everything public here, `look` apart, is called in one asyncio loop (the *front*, where the wires are); the driver lives
+in a second loop in a thread of its own, so a driver that blocks never blocks an answer. `stop()` goes past both, in a
+fresh thread.
 What is promised of an action is in `labretto.instrument.ledger`; no socket is known here.
 """
 
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import reprlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -122,6 +124,8 @@ class Host:
         self._wanted: set[str] = set()
         self._inside: tuple[str, float] | None = None
         """What the driver's thread is asked for now, apart from actions, and since when."""
+        self._asking = threading.Lock()
+        """Held where an action begins: who found the driver free asks it before that, not behind it."""
         self._listeners: list[Listener] = []
         self._closing = False
         self._closed = False
@@ -269,14 +273,16 @@ class Host:
     def look(self, attribute: str, told: Told[Reading], *, fresh: bool = False) -> Reading | None:
         """The reading that `read` answers where the driver need not be asked; else None, and `told` gets it.
 
-        `told` is called in the driver's thread, with the reading or with the error that `read` would raise.
+        `told` is called in the driver's thread, with the reading or with the error that `read` would raise. This may be
+        asked in any thread.
 
         Raises:
             NotFoundError, BusyError: as `read`.
         """
-        known = self._without_driver(attribute, fresh=fresh)
-        if known is None:
-            self._thread.post(f"{self.description.name}.{attribute}", lambda: self._read(attribute), told)
+        with self._asking:
+            known = self._without_driver(attribute, fresh=fresh)
+            if known is None:
+                self._thread.post(f"{self.description.name}.{attribute}", lambda: self._read(attribute), told)
         return known
 
     def _without_driver(self, attribute: str, *, fresh: bool) -> Reading | None:
@@ -600,14 +606,15 @@ class Host:
         front = _Front(execution, self._front.create_future(), self._front.create_future(), action.exclusive, watch)
         # Whoever asked may have left before it is known that the ledger refused; that is no error of the host.
         front.begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
-        self._running[invocation.id] = front
-        self._readings.acted()
-        patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
-        front.begun.add_done_callback(lambda _: patience.cancel())
-        execution.start(
-            lambda error: self._thread.tell(self._told_begun, front, error),
-            lambda ended: self._thread.tell(self._told_over, front, ended),
-        )
+        with self._asking:
+            self._running[invocation.id] = front
+            self._readings.acted()
+            patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
+            front.begun.add_done_callback(lambda _: patience.cancel())
+            execution.start(
+                lambda error: self._thread.tell(self._told_begun, front, error),
+                lambda ended: self._thread.tell(self._told_over, front, ended),
+            )
 
     def _told_begun(self, front: _Front, error: LabError | None) -> None:
         if error is None:
@@ -721,7 +728,7 @@ class Host:
 
     def _blocked(self) -> bool:
         """The driver's thread is inside a method that gives no opportunity to read."""
-        return any(front.execution.blocks for front in self._running.values())
+        return any(front.execution.blocks for front in tuple(self._running.values()))
 
     def _look_at(self, names: list[str]) -> None:
         """The first look at each attribute: a value that cannot be read is no reason not to offer the instrument.
@@ -798,7 +805,7 @@ class Host:
     def _stale(self, attribute: str) -> Reading:
         self._wanted.add(attribute)
         last = self._readings.last(attribute)
-        busy = next((f.execution.invocation.action for f in self._running.values()), "an action")
+        busy = next((f.execution.invocation.action for f in tuple(self._running.values())), "an action")
         why = self.silent or f"{busy} keeps the driver busy"
         if last is None:
             raise BusyError(f"{self.description.name}.{attribute} was never read, and {why}.")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from labretto.instrument.limits import Limits, Need, Range, Rule
@@ -75,13 +74,20 @@ def read_limits(source: Mapping[str, Any] | Path | None) -> Limits:
     try:
         table = _loaded(source) if isinstance(source, Path) else source
         return Limits({name: _rule(name, words) for name, words in _flat(table).items()})
-    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         return Limits(blocked=f"{place} cannot be used: {_said(error)}")
 
 
 def _loaded(path: Path) -> Any:
     text = path.read_text("utf-8")
-    return tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    if path.suffix == ".toml":
+        return tomllib.loads(text)
+    import yaml  # here, because every host reads this module and few read YAML
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _flat(table: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import msgspec
+
 Status = Literal["ok", "stale", "error"]
 """ok: just read. stale: the last one seen, because the driver is busy. error: could not be read, see detail."""
 
@@ -23,6 +25,8 @@ def now() -> datetime:
 def isoformat(time: datetime) -> str:
     """`2026-11-21T04:21:35.120345Z`, always with microseconds so that texts sort as times."""
     utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    if utc.microsecond:
+        return str(msgspec.to_builtins(utc))  # the same, in a tenth of the time; but it leaves zeros out
     return f"{utc.isoformat(timespec='microseconds')[:26]}Z"
 
 
@@ -43,7 +47,9 @@ class Reading:
     def as_dict(self) -> dict[str, Any]:
         """The JSON form that every wire carries."""
         body = {"value": self.value, "unit": self.unit, "time": isoformat(self.time), "status": self.status}
-        return body | ({"detail": self.detail} if self.detail else {})
+        if self.detail:
+            body["detail"] = self.detail
+        return body
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> Reading:

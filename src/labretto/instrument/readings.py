@@ -15,6 +15,8 @@ from typing import Any
 from labretto.instrument.describe import Attribute
 from labretto.instrument.reading import Reading
 
+_PLAIN = (float, int, str)
+
 HEARTBEAT = 10
 """Poll periods after which a reading is told although it says nothing new; longer silence means trouble."""
 
@@ -122,5 +124,5 @@ def _both_nan(one: float, other: float) -> bool:
 
 def _says_the_same(one: Any, other: Any) -> bool:
     """Arrays are told each time: comparing them would cost more than it spares."""
-    plain = isinstance(other, float | int | str | None)
+    plain = other is None or isinstance(other, _PLAIN)
     return plain and type(one) is type(other) and one == other

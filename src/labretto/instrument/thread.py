@@ -125,7 +125,7 @@ class DriverThread:
     def post(self, asked: str, call: Callable[[], T], told: Told[T]) -> None:
         """The same without a future: `told` is called in the driver's thread, one hop earlier than the front knows it.
 
-        Where the thread ends before, `told` is called in the front with an `UnreachableError`.
+        Where the thread ends before, `told` is called with an `UnreachableError`. From any thread.
         """
         ticket = object()
         self._owed[ticket] = told
@@ -141,7 +141,8 @@ class DriverThread:
             else:
                 owed(value, None)
 
-        self.soon(run)
+        if not self.soon(run):
+            self._fail_owed(ticket)
 
     async def call_and_await(self, asked: str, call: Callable[[], Any]) -> Any:
         """The same for what may be a coroutine; others get their turn while it waits."""
@@ -166,10 +167,16 @@ class DriverThread:
         self.soon(begin)
         return await answer
 
-    def soon(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call something of ours, which does not raise, in the driver's thread when its turn comes."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the thread has ended
+    def soon(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """Call something of ours, which does not raise, in the driver's thread when its turn comes.
+
+        Answers False if the thread has ended.
+        """
+        try:
             self.loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
 
     def tell(self, call: Callable[..., None], *arguments: Any) -> bool:
         """From the driver's thread: call something in the front loop; answers False if that is not there any more."""
@@ -240,11 +247,19 @@ class DriverThread:
             await asyncio.wait_for(self._gone.wait(), within)
         if self._ended.is_set():
             self._thread.join()
-        closed = UnreachableError(f"{self._name} was closed before it answered.")
+        closed = self._closed()
         for answer in tuple(self._waiting):
             _fail(answer, closed)
-        while self._owed:
-            self._owed.popitem()[1](None, closed)
+        for ticket in tuple(self._owed):
+            self._fail_owed(ticket)
+
+    def _fail_owed(self, ticket: object) -> None:
+        owed = self._owed.pop(ticket, None)
+        if owed is not None:
+            owed(None, self._closed())
+
+    def _closed(self) -> UnreachableError:
+        return UnreachableError(f"{self._name} was closed before it answered.")
 
     # In the thread ------------------------------------------------------------------------------------------------
 

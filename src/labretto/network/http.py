@@ -15,7 +15,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -32,7 +32,6 @@ from labretto.instrument.leases import lease_as_dict
 from labretto.network import messages
 from labretto.network.docs import offline_docs
 from labretto.network.http_arrays import found_response, outcome_response, reading_response, result_response
-from labretto.network.http_client import open
 from labretto.network.http_events import Events, framed, server_sent
 from labretto.network.http_formats import in_format
 from labretto.network.http_guard import LOOPBACK, Guard
@@ -53,10 +52,20 @@ from labretto.network.http_wire import (
 )
 from labretto.network.openapi import paths_and_components
 
+if TYPE_CHECKING:
+    from labretto.network.http_client import HttpConnection
+
 __all__ = ["build_app", "open", "serve"]
 
 _GRACE = 1
 """Seconds that open requests get when the server ends."""
+
+
+async def open(address: str, token: str | None = None) -> HttpConnection:
+    """As `labretto.network.http_client.open`; here, because a host has no use for the library of clients."""
+    from labretto.network import http_client
+
+    return await http_client.open(address, token)
 
 
 class InstrumentApp(FastAPI):

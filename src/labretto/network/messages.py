@@ -163,6 +163,7 @@ _REQUEST = codec.decoder(
     | Acknowledge
 )
 _ANSWER = codec.decoder(Answer)
+_PLAIN = (float, int, str)
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 
 
@@ -234,6 +235,8 @@ def frames_of(host: Host, request: Request, value: Any) -> list[codec.Buffer]:
     Raises:
         DriverError: as `encode_value`.
     """
+    if type(request) is Read and isinstance(value["value"], _PLAIN):
+        return [encode_value(Answer(value))]
     return encode_value(Answer(labelled(host.description, request, value)), codec.encode_framed)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import hashlib
 import json
 import logging
@@ -216,9 +217,14 @@ def serve(order: Order, *, ready: Callable[[HostFile], None] = lambda file: None
     Raises:
         LabError: as `serving`; nothing is left behind.
     """
-    # Here and not in the loop: a module may take long or need the main thread, and Ctrl-C ends it as any import.
-    driver = load_driver(order.instrument.driver or "", order.search_path)
-    return asyncio.run(_serve(order, driver, ready))
+    # Nearly all that a start makes are modules, which stay: looking for garbage among them takes a tenth of its time.
+    gc.disable()
+    try:
+        # Here and not in the loop: a module may take long or need the main thread, and Ctrl-C ends it as any import.
+        driver = load_driver(order.instrument.driver or "", order.search_path)
+        return asyncio.run(_serve(order, driver, ready))
+    finally:
+        gc.enable()
 
 
 async def _serve(order: Order, driver: type, ready: Callable[[HostFile], None]) -> int:
@@ -244,6 +250,8 @@ async def _serve(order: Order, driver: type, ready: Callable[[HostFile], None]) 
         async with serving(order, driver) as served:
             loop.add_signal_handler(signal.SIGUSR1, leave_if_idle, served.host)
             ready(served.file)
+            gc.freeze()  # and later on nobody waits for a walk through them
+            gc.enable()
             logger.info("%s answers at %s", served.file.name, ", ".join(served.file.addresses.values()))
             try:
                 await _until_the_hub_is_gone(order, served.host)

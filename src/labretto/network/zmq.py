@@ -33,7 +33,7 @@ from labretto.instrument.reading import Reading
 from labretto.network import messages, zmq_door
 from labretto.network.credentials import with_key
 from labretto.network.curve import Options, ServerKey
-from labretto.network.pump import Pump, Socket, new_socket
+from labretto.network.pump import Pump, Socket, ThreadedPump, new_socket
 from labretto.network.zmq_client import FRAMES, TOKEN_TOPIC, open
 from labretto.network.zmq_leaving import Leaving
 
@@ -101,22 +101,27 @@ async def serve(
 class _Requests:
     """Requests on their way to the host and back.
 
-    One to read an attribute is the most frequent, so it gets no task: it is answered at once, or by the driver's own
-    thread when it has looked.
+    They arrive in a thread of their own, which is woken sooner than the loop. One to read an attribute is the most
+    frequent, so it gets no task: it is answered there at once, or by the driver's own thread when it has looked. All
+    others are answered by the loop.
     """
 
     def __init__(self, host: Host, router: Socket, links: dict[str, str], gate: Gate | None) -> None:
         self._host = host
         self._gate = gate
         self._links = links
+        self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looks: set[object] = set()
-        """Changed by the driver's thread too, in steps that Python does as one."""
+        self._open: set[object] = set()
+        """One for each request that has no answer yet. Changed by three threads, in steps that Python does as one."""
+        self._closed = False
         self._leaving = Leaving()
-        self._pump = Pump(router, self._take, named=gate is not None)
+        # With a gate all is answered by the loop, so nothing is gained by another thread.
+        self._pump = Pump(router, self._take, named=True) if gate else ThreadedPump(router, self._take)
 
     async def aclose(self) -> None:
         self._pump.detach()
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -127,11 +132,12 @@ class _Requests:
             self._send(back, [messages.refused(InvalidError("A request has the frames [correlation, request]."))])
             return
         back = _Back(frames[0], frames[1], framed=frames[4:] == [FRAMES])
-        if len(self._tasks) + len(self._looks) >= _AT_ONCE:
+        if len(self._open) >= _AT_ONCE:
             error = BusyError(f"{_AT_ONCE} requests wait for their answer; this one was refused.")
             self._send(back, [messages.refused(error)])
         elif self._gate is not None:
-            self._begin(self._answer_guarded(self._gate, back, frames[2], b"".join(frames[3:4]), self._pump.peer))
+            shown = zmq_door.Shown(b"".join(frames[3:4]), self._pump.peer)
+            self._in_loop(self._answer_guarded, self._gate, back, frames[2], shown)
         else:
             self._answer(back, frames[2])
 
@@ -144,19 +150,19 @@ class _Requests:
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the one who asked is told
             self._send(back, [messages.refused(error)])
         else:
-            self._begin(self._answer_later(back, request))
+            self._in_loop(self._answer_later, back, request)
 
     def _look(self, back: _Back, request: messages.Read) -> None:
         def told(reading: Reading | None, error: LabError | None) -> None:
-            self._looks.discard(ticket)
+            self._open.discard(ticket)
             self._send(back, self._told(back, request, reading, error))
 
         ticket = object()
-        self._looks.add(ticket)
+        self._open.add(ticket)
         try:
             known = self._host.look(request.attribute, told, fresh=request.fresh)
         except LabError:
-            self._looks.discard(ticket)
+            self._open.discard(ticket)
             raise
         if known is not None:
             told(known, None)
@@ -176,10 +182,23 @@ class _Requests:
             return messages.frames_of(self._host, request, value)
         return [messages.encode_value(messages.Answer(value))]
 
-    def _begin(self, answering: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(answering)
+    def _in_loop(self, answer: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        ticket = object()
+        self._open.add(ticket)
+        with contextlib.suppress(RuntimeError):  # it is closed: nobody is there to answer
+            self._loop.call_soon_threadsafe(self._begin, ticket, answer, arguments)
+
+    def _begin(self, ticket: object, answer: Callable[..., Coroutine[Any, Any, None]], arguments: Any) -> None:
+        if self._closed:
+            return
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._open.discard(ticket)
+
+        task = asyncio.create_task(answer(*arguments))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(over)
 
     async def _answer_later(self, back: _Back, request: messages.Request) -> None:
         try:
@@ -188,8 +207,7 @@ class _Requests:
             frames = [messages.refused(error)]
         self._send(back, frames)
 
-    async def _answer_guarded(self, gate: Gate, back: _Back, data: bytes, token: bytes, peer: str) -> None:
-        shown = zmq_door.Shown(token, peer)
+    async def _answer_guarded(self, gate: Gate, back: _Back, data: bytes, shown: zmq_door.Shown) -> None:
         self._send(back, await zmq_door.answer(gate, self._host, data, self._links, shown, framed=back.framed))
 
     def _send(self, back: _Back, frames: Sequence[codec.Buffer]) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from labretto.access.listening import is_loopback
 from labretto.errors import ForbiddenError, InvalidError, LabError
@@ -193,7 +193,7 @@ class Line:
             answer.set_result(frames[1:])
 
     def _watch(self, frames: list[bytes]) -> None:
-        event = parse_monitor_message(frames)["event"]
+        event = int.from_bytes(frames[0][:2], sys.byteorder)  # `zmq.utils.monitor` would bring `zmq.asyncio` along
         if event == _CONNECTED and not self._ready.done():
             self._ready.set_result(None)
         elif event in _LOST:
