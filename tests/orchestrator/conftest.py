@@ -344,9 +344,9 @@ class Lab:
         await self.unplug()
         await self._hosts.aclose()
 
-    async def start_host(self) -> None:
-        """On the newest ledger."""
-        ledger = Ledger(self.folder / f"ledger{self._ledgers}.db" if self._on_disk else None)
+    async def start_host(self, file: str = "") -> None:
+        """On the newest ledger, or on another."""
+        ledger = Ledger(self.folder / (file or f"ledger{self._ledgers}.db") if self._on_disk else None)
         make = Host(lambda: Rig(self.world), describe(Rig, name="rig"), ledger)
         self.host = await self._hosts.enter_async_context(make)
         await self.plug_in()

@@ -231,6 +231,22 @@ def test_each_answer_of_the_host_leads_to_the_decision_that_the_effect_allows(ef
 
 
 @pytest.mark.parametrize(
+    ("sent_to", "found_in", "arrives_again"),
+    [("a", "a", True), ("a", "b", False), (None, "b", True), ("a", None, True)],
+)
+def test_what_another_ledger_does_not_know_may_have_happened_all_the_same(
+    sent_to: str | None, found_in: str | None, arrives_again: bool
+):
+    step = RunState.replay("r", journal(intended(Ask("move", "stage", "move", {}, "once")))).steps["move"]
+    step.ledger = sent_to
+
+    decided = settle(step, found("not arrived"), found_in)
+
+    assert isinstance(decided, engine.Resend) == arrives_again
+    assert isinstance(decided, engine.AskPerson) != arrives_again
+
+
+@pytest.mark.parametrize(
     ("seen", "decision"),
     [
         (Checked("i", "move", "done", 4.0), engine.Adopt),
@@ -250,7 +266,7 @@ def test_what_a_check_says_is_what_is_done(seen: Any, decision: Any):
     if isinstance(decided, engine.Adopt):
         assert (decided.invocation.state, decided.invocation.result) == ("succeeded", 4.0)
     else:
-        assert decided.reason.startswith("stage.move began and its end was not seen")
+        assert decided.reason.startswith("stage.move() began and its end was not seen")
 
 
 def test_the_reason_for_asking_names_the_action_and_its_effect():
@@ -258,7 +274,7 @@ def test_the_reason_for_asking_names_the_action_and_its_effect():
     decided = settle(step, found("cannot tell"))
 
     assert isinstance(decided, engine.AskPerson)
-    assert "pump cannot tell whether dose happened" in decided.reason
+    assert "pump cannot tell whether pump.dose() happened" in decided.reason
     assert "(once)" in decided.reason
 
 

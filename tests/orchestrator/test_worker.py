@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labretto.errors import ConflictError
+from labretto.instrument.ledger import Ledger
 from labretto.instrument.limits_file import read_limits
 
 from .conftest import Hub, Lab, Rig, World, copy_database, do, steps
@@ -159,6 +160,25 @@ async def test_a_power_cut_leaves_the_intent_of_what_must_happen_once(lab: Lab, 
         await second.comes_to(run, "waiting", reason="its end was not seen")
     world.go.set()
     assert world.done == ["burn"]
+
+
+async def test_a_host_with_another_ledger_cannot_tell_however_old_that_is(lab: Lab, world: World):
+    """A spare machine in its place: its ledger is older than the request, and was not there when it was sent."""
+    Ledger(lab.folder / "spare.db").close()
+    async with lab.hub() as first:
+        run = await first.submit(steps(do("burn")))
+        await world.comes_to_a_halt()
+    await lab.unplug()
+    await lab.start_host("spare.db")
+
+    async with lab.hub() as second:
+        told = await second.comes_to(run, "waiting")
+        assert "another than the one it had when this was sent" in told["reason"]
+        assert world.done == ["burn"]
+        world.go.set()
+        await second.orchestrator.walker(run).answer("repeat", None, who="ada", why="it did not fire")
+        assert await second.ended(run) == "succeeded"
+    assert world.done == ["burn", "burn"]
 
 
 async def test_a_step_that_still_runs_when_the_hub_is_back_is_adopted(lab: Lab, world: World):

@@ -94,6 +94,10 @@ class Step:
     """Where its outcome came from, and when it was done by the clock of its host: origin, started, ended."""
     failures: int = 0
     """How many attempts failed."""
+    reason: str | None = None
+    """Why a person is asked what became of it, in sentences."""
+    ledger: str | None = None
+    """Birth id of the ledger that its host had before it was sent; None if that was not known."""
 
 
 @dataclass
@@ -186,6 +190,7 @@ def _started(state: RunState, event: Mapping[str, Any]) -> None:
 
 def _intended(state: RunState, event: Mapping[str, Any]) -> None:
     words = {name: event[name] for name in ("path", "instrument", "action", "effect", "invocation", "attempt", "at")}
+    words["ledger"] = event.get("ledger")
     before = state.steps.get(event["path"])
     if before is not None:
         words["failures"] = before.failures
@@ -205,7 +210,8 @@ def _ended(state: RunState, event: Mapping[str, Any]) -> None:
 
 
 def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
-    state.steps[event["path"]].state = "interrupted"
+    step = state.steps[event["path"]]
+    step.state, step.reason = "interrupted", event.get("reason")
 
 
 def _waiting(state: RunState, event: Mapping[str, Any]) -> None:
@@ -313,8 +319,12 @@ class Ask:
     @property
     def spelled(self) -> str:
         """For people: `stage.move(x=1)`."""
-        inner = ", ".join(f"{name}={value!r}"[:60] for name, value in self.parameters.items())
-        return f"{self.instrument}.{self.action}({inner})"
+        return _spelled(self.instrument, self.action, self.parameters)
+
+
+def _spelled(instrument: str, action: str, parameters: Mapping[str, Any]) -> str:
+    inner = ", ".join(f"{name}={value!r}"[:60] for name, value in parameters.items())
+    return f"{instrument}.{action}({inner})"
 
 
 @dataclass(frozen=True)
@@ -381,7 +391,7 @@ def next_step(state: RunState, ask: Ask) -> Command:
     if step.state == "intended":
         return Inquire(step)
     if step.state == "interrupted":
-        return Wait(step, f"{ask.spelled} was interrupted: it began, its end was not seen.")
+        return Wait(step, step.reason or f"{ask.spelled} was interrupted: it began, its end was not seen.")
     if step.state == "cancelled":
         return Wait(step, f"{ask.spelled} was stopped before its end.")
     return _after_failure(step, ask) if step.state == "failed" else Answer(step)
@@ -451,19 +461,28 @@ class AskPerson:
     reason: str
 
 
-def settle(step: Step, found: Invocation) -> Adopt | Resend | Repeat | LookWhether | AskPerson:
-    """What the host's answer about a step in flight means; never repeats what may have happened."""
-    if found.state == "not arrived":
+def settle(
+    step: Step, found: Invocation, ledger: str | None = None
+) -> Adopt | Resend | Repeat | LookWhether | AskPerson:
+    """What the host's answer about a step in flight means; never repeats what may have happened.
+
+    Args:
+        found: what the host that stands there now knows of it.
+        ledger: birth id of the ledger from which it knows that; None if that is not known.
+    """
+    another = ledger is not None and step.ledger is not None and ledger != step.ledger
+    if found.state == "not arrived" and not another:
         return Resend("answered")
     if found.state == "running":
         return Resend("adopted")
-    if found.state not in ("interrupted", "cannot tell"):
+    if found.state not in ("interrupted", "cannot tell", "not arrived"):
         return Adopt(found)
-    why = (
-        f"{step.instrument}.{step.action} began and its end was not seen"
-        if found.state == "interrupted"
-        else f"{step.instrument} cannot tell whether {step.action} happened: its ledger is younger than the request"
-    )
+    asked = _spelled(step.instrument, step.action, codec.decode(step.parameters))
+    if found.state == "interrupted":
+        why = f"{asked} began and its end was not seen"
+    else:
+        cause = "another than the one it had when this was sent" if another else "younger than the request"
+        why = f"{step.instrument} cannot tell whether {asked} happened: its ledger is {cause}"
     if step.effect in HARMLESS:
         return Repeat(f"{why}; repeating it is harmless ({step.effect}).")
     if step.effect == "checkable" and found.state == "interrupted":

@@ -65,6 +65,8 @@ class Holding:
         self._journal = journal
         self._instruments = instruments
         self._left = left
+        self.ledgers: dict[str, str] = {}
+        """Instrument → birth id of the ledger that its host was last seen with."""
         self._held: dict[str, int] = {}
         self._due: set[str] = set()
         """What is wanted and was not asked for since the run last stood still."""
@@ -108,6 +110,7 @@ class Holding:
 
     async def _take(self, name: str) -> int:
         client = await self._instruments.instrument(name)
+        await self.see(name, client)
         number = self.number or await self.renew()
         try:
             return await self._taken(client, number)
@@ -131,6 +134,14 @@ class Holding:
             # since this run has it to itself in the lab; its lease could not be given back when it stood still.
             self.number = await self._journal.next_lease(above=int(error.fields.get("highest", 0)))
             return (await client.take(self._holder, self.number, over=ours)).number
+
+    async def see(self, name: str, client: Instrument) -> str | None:
+        """Look which ledger the host has; one that does not say leaves what was known."""
+        told = (await client.health()).get("ledger")
+        birth = told.get("birth") if isinstance(told, Mapping) else None
+        if birth:
+            self.ledgers[name] = str(birth)
+        return self.ledgers.get(name)
 
     def lost(self, name: str) -> None:
         """Somebody has taken it over."""

@@ -379,10 +379,22 @@ class Walker:
 
     async def _begin(self, ask: Ask, attempt: int, fresh: dict[str, Any]) -> None:
         async with self._standing.flight(ask.path, *ask.needs):
-            await self._log.append(_intent(ask, attempt), flush=ask.effect not in HARMLESS)
+            await self._log.append(self._intent(ask, attempt), flush=ask.effect not in HARMLESS)
             step = self.state.steps[ask.path]
             self._standing.sent(ask.path, step)
             await self._send(step, ask, "answered", fresh)
+
+    def _intent(self, ask: Ask, attempt: int) -> Entry:
+        words = {name: getattr(ask, name) for name in ("path", "instrument", "action", "effect")}
+        ledger = self._holding.ledgers.get(ask.instrument)
+        more = {"ledger": ledger} if ledger else {}
+        return "intended", {
+            **words,
+            "parameters": dict(ask.parameters),
+            "invocation": new_id(),
+            "attempt": attempt,
+            **more,
+        }
 
     async def _send(self, step: Step, ask: Ask, origin: str, fresh: dict[str, Any]) -> None:
         """Send a step whose intent is written, and write its end; leave it open if nothing is known of it."""
@@ -470,11 +482,14 @@ class Walker:
         if ask.action.startswith((READ, WRITE)):
             return True  # harmless to do again
         try:
-            found = await (await self._instruments.instrument(step.instrument)).find(step.invocation)
+            client = await self._instruments.instrument(step.instrument)
+            found = await client.find(step.invocation)
+            # Another ledger may be older than the id too, and yet know nothing of what this one was sent to.
+            ledger = await self._holding.see(step.instrument, client) if found.state == "not arrived" else None
         except UnreachableError as error:
             await self._standing.until_reachable(step.instrument, error)
             return False
-        decision = engine.settle(step, found)
+        decision = engine.settle(step, found, ledger)
         origin = "checked" if isinstance(decision, engine.LookWhether) else "adopted"
         match await self._looked(step, decision) if isinstance(decision, engine.LookWhether) else decision:
             case engine.Adopt(invocation):
@@ -486,7 +501,7 @@ class Walker:
             case engine.Resend(_):
                 return True
             case engine.Repeat(reason):
-                intent = _intent(ask, step.attempt + 1)
+                intent = self._intent(ask, step.attempt + 1)
                 await self._log.append(_interruption(step, reason), intent, flush=ask.effect not in HARMLESS)
             case engine.AskPerson(reason):
                 await self._log.append(_interruption(step, reason), flush=True)
@@ -522,11 +537,6 @@ class Walker:
         time = isoformat(now())
         body = {"path": step.path, "invocation": step.invocation, "state": state, "origin": "entered"}
         await self._log.append(("ended", {**body, "result": value, "error": None, "started": time, "ended": time}))
-
-
-def _intent(ask: Ask, attempt: int) -> Entry:
-    words = {"path": ask.path, "instrument": ask.instrument, "action": ask.action, "parameters": dict(ask.parameters)}
-    return "intended", {**words, "invocation": new_id(), "effect": ask.effect, "attempt": attempt}
 
 
 def _interruption(step: Step, reason: str) -> Entry:
