@@ -158,7 +158,7 @@ def test_the_commands_are_those_listed(labretto: Labretto) -> None:
 def test_the_version_is_that_of_the_package(labretto: Labretto) -> None:
     from importlib.metadata import version
 
-    assert labretto("version") == (0, f"{version('labretto')}\n", "")
+    assert labretto("version") == labretto("--version") == (0, f"{version('labretto')}\n", "")
 
 
 @pytest.mark.parametrize(

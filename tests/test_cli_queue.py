@@ -129,14 +129,14 @@ def test_what_is_refused_is_told_with_status_three(labretto: Labretto, hub: Hub,
     submit(hub, tmp_path, "twin")
     submit(hub, tmp_path, "one")
     for words, told in (
-        (["move", "twin", "first"], "2 runs that wait are called 'twin'"),
+        (["move", "twin", "first"], "2 runs are called 'twin'"),
         (["move", "one", "beside"], "where"),
         (["move", "one", "before"], "Name another run"),
         (["edit", "one", "-p", "x=200", "--priority", 9999], "200"),
         (["edit", "one"], "Nothing is said"),
         (["edit", "one", "--not-before", "soon"], "'soon' is no time"),
         (["release", "one"], "is not held"),
-        (["hold", "nobody"], "There is no run"),
+        (["hold", "nobody"], "No run is called 'nobody'"),
     ):
         status, _, errors = labretto("queue", *words)
         assert status == 3
@@ -153,6 +153,7 @@ def test_the_whole_queue_is_started_and_stopped(labretto: Labretto, hub: Hub, tm
         run.edit(priority=1)
     run.edit(labels=["done"])
     assert run.again(parameters={"x": 3}).status()["labels"] == ["done"]
+    assert " a is queued" in labretto("queue", "again", run.id[-12:])[1]  # what is over is found, too
 
 
 SEEN = datetime(2026, 11, 21, 12, tzinfo=UTC)

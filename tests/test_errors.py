@@ -120,3 +120,9 @@ def test_an_error_can_be_copied_between_processes(copied: Any) -> None:
     error = copied(LimitError("Too hot.", way_out="Lower it.", limit=1200))
 
     assert (type(error), error.way_out, error.fields) == (LimitError, "Lower it.", {"limit": 1200})
+
+
+def test_a_single_fault_is_not_told_twice() -> None:
+    error = InvalidError("a.yaml: line 1: no steps.", way_out="Add some.", faults=[{"line": 1, "detail": "no steps."}])
+
+    assert str(error) == "a.yaml: line 1: no steps. Add some."

@@ -122,14 +122,14 @@ def labretto(capsys: Any, monkeypatch: Any, hub: Hub) -> Labretto:
 
 
 def test_a_run_is_paused_and_resumed(night: Night, labretto: Labretto) -> None:
-    assert "is running" in labretto("runs", "pause", "night")[1]
+    assert "is running, and stands still before its next step" in labretto("runs", "pause", "night")[1]
     assert night.run.status()["pausing"] is True
     night.let_go()
     assert night.until(lambda status: status["state"] == "paused")["reason"] == "Paused by a person."
     assert night.done == ["burn"]
     assert "Paused by a person" in labretto("runs")[1]
 
-    assert labretto("runs", "resume", night.run.id)[0] == 0
+    assert labretto("runs", "resume", night.run.id)[1].rstrip().endswith(("night goes on", "night is running"))
 
     assert night.run.wait(20).state == "succeeded"
     assert night.done == ["burn", "burn", "cool"]
@@ -137,7 +137,7 @@ def test_a_run_is_paused_and_resumed(night: Night, labretto: Labretto) -> None:
 
 
 def test_a_run_is_aborted_when_its_action_has_ended_and_cleans_up(night: Night, labretto: Labretto) -> None:
-    assert "is running" in labretto("runs", "abort", night.run.id[-8:])[1]
+    assert "night ends: what it does now is waited for" in labretto("runs", "abort", night.run.id[-8:])[1]
     assert night.done == ["burn"]
     night.let_go()
 
@@ -164,6 +164,8 @@ def test_a_halt_says_what_has_no_software_stop_and_no_further_step_begins(night:
     night.let_go()
     night.until(lambda status: status["reason"] == "The lab was halted.")
     assert night.done == ["burn"]
+    assert labretto("runs")[1].startswith("The lab was halted by ")
+    assert "no run takes another step until `labretto halt --reset`" in labretto("queue")[1]
 
     assert "deaf: NOT stopped" in labretto("halt")[1]
     assert "runs go on" in labretto("halt", "--reset")[1]

@@ -166,3 +166,12 @@ def test_happened_alone_is_the_choice_not_the_value(monkeypatch: pytest.MonkeyPa
     terminal_tasks.answer_task(None, 6, ["happened"], {"choice": None, "why": None}, file=None, as_json=False)
 
     assert hub.answers == [("happened", None)]
+
+
+def test_happened_may_be_followed_by_what_the_action_would_have_answered(monkeypatch: pytest.MonkeyPatch):
+    hub = Asked(INTERRUPTED)
+    monkeypatch.setattr(terminal_tasks, "Hub", hub)
+
+    terminal_tasks.answer_task(None, 6, ["happened", "2.5"], {"choice": None, "why": None}, file=None, as_json=False)
+
+    assert hub.answers == [("happened", 2.5)]

@@ -1,14 +1,18 @@
 """`labretto forecast`, `record` and `schedule` against a hub that runs."""
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from labretto.hub import start_lab
+from labretto.instrument.reading import spoken
 from labretto.lab import load_lab
 from labretto.orchestrator.client import Hub
+from labretto.terminal import list_records, on_this_clock
 from labretto.terminal_time import add, change, local_zone, show_expected, show_forecast, show_record, show_schedules
 
 LAB = """
@@ -64,7 +68,9 @@ def test_a_record_shows_what_was_foreseen_beside_what_happened(hub: Path, capsys
     assert json.loads(capsys.readouterr().out)["compared"] == compared
     assert compared["instruments"]["pump"]["happened"]["steps"] == 3
     show_record("dosing", "", as_json=False)
-    assert "; nothing was foreseen." in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "; nothing was foreseen." in shown
+    assert "why        pump.dispense: the driver raised" in shown
 
 
 def test_a_schedule_is_added_listed_held_and_forgotten(hub: Path, capsys: pytest.CaptureFixture[str]):
@@ -87,6 +93,37 @@ def test_nothing_runs_or_waits(hub: Path, capsys: pytest.CaptureFixture[str]):
     show_expected(None, as_json=False)
 
     assert "Nothing runs or waits." in capsys.readouterr().out
+
+
+@pytest.fixture
+def _in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_times_are_told_and_taken_on_the_clock_of_this_machine():
+    assert on_this_clock("2026-11-21T17:00:00.000000Z") == "2026-11-22 02:00:00"
+    assert on_this_clock(None) == ""
+    assert spoken("2026-11-21T17:00:00.000000Z") == "Sun 2026-11-22 02:00:00 JST"
+
+
+@pytest.mark.usefixtures("_in_tokyo")
+def test_records_are_sought_by_the_clock_of_this_machine(hub: Path, capsys: pytest.CaptureFixture[str]):
+    with Hub() as found:
+        run = found.submit(hub / "dose.yaml")
+        found.ask("GET", f"/api/runs/{run.id}/wait", timeout=30)
+        submitted = datetime.fromisoformat(run.status()["submitted"]).astimezone()
+    lab = load_lab(hub / "lab.toml").name
+    an_hour_ago, soon = (f"{submitted + timedelta(hours=by):%Y-%m-%dT%H:%M}" for by in (-1, 1))
+
+    for after, found_then in ((an_hour_ago, True), (soon, False)):
+        query = {"text": run.id, "state": None, "after": after, "before": None, "label": None, "limit": 9}
+        list_records(lab, query, as_json=False)
+        assert (f"{submitted:%Y-%m-%d %H:%M:%S}" in capsys.readouterr().out) is found_then
 
 
 def test_this_machine_has_a_time_zone(monkeypatch: pytest.MonkeyPatch):

@@ -86,6 +86,21 @@ def exit_status(error: LabError) -> int:
     return 3 if isinstance(error, RefusedError) and not isinstance(error, FailedError) else 1
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Your Python drivers, on the network, in experiments that survive a crash."""
+
+
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Run to one finished record without a page, then end.")] = False,

@@ -55,10 +55,11 @@ def move(
 ) -> None:
     """Put a run elsewhere; it takes the priority of that place."""
     from labretto.orchestrator.client import Hub
-    from labretto.terminal_queue import change, find
+    from labretto.terminal_queue import change
+    from labretto.terminal_runs import find
 
     with Hub(hub) as found:
-        beside = find(found, other) if other else None
+        beside = find(found, other, first="queued") if other else None
     change(hub, run, lambda handle: handle.move(where, beside))
 
 

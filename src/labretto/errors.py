@@ -83,7 +83,8 @@ class InvalidError(RefusedError):
 
     def __str__(self) -> str:
         lines = [super().__str__()]
-        for fault in self.faults:
+        alone = len(self.faults) == 1 and str(self.faults[0].get("detail")) in self.detail  # it is said already
+        for fault in [] if alone else self.faults:
             place = f"line {fault['line']}, column {fault.get('column')}: " if fault.get("line") else ""
             lines.append(f"  {place}{fault.get('detail', '')} {fault.get('way_out') or ''}".rstrip())
         return "\n".join(lines)

@@ -11,6 +11,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -231,7 +232,7 @@ def show_trail(lab: str, limit: int, *, as_json: bool) -> None:
         return
     table = Table("when", "who", "role", "what", "outcome", "from", "parameters", box=None)
     for line in lines:
-        when = str(line.get("at", ""))[:19].replace("T", " ")
+        when = on_this_clock(line.get("at"))
         who = line.get("on_behalf_of") or line.get("who")
         told = json.dumps(line["parameters"], ensure_ascii=False)[:80] if "parameters" in line else ""
         words = [f"{line.get('thing')}: {line.get('what')}", line.get("outcome"), line.get("where", ""), told]
@@ -397,16 +398,28 @@ def _after(status: Mapping[str, Any], change: Mapping[str, Any], handle: RunHand
 
 def list_records(lab: str, query: Mapping[str, Any], *, as_json: bool) -> None:
     """See `labretto records`."""
-    found = found_records(lab, query)
+    found = found_records(lab, {**query, **{word: _with_zone(query[word]) for word in ("after", "before")}})
     if as_json:
         print_json(found)
         return
     table = Table("submitted", "state", "name", "who", "run", box=None)
     for record in found:
-        submitted = str(record["submitted"] or "")[:19].replace("T", " ")
+        submitted = on_this_clock(record["submitted"])
         words = (submitted, record["state"], record["name"], record["who"], record["id"])
         table.add_row(*(escape(str(word)) for word in words))
     console.print(table if found else "No records are found.")
+
+
+def on_this_clock(time: str | None) -> str:
+    """A time in ISO 8601 as a table shows it: `2026-11-22 02:00:00`, on the clock of this machine."""
+    return f"{datetime.fromisoformat(time).astimezone():%Y-%m-%d %H:%M:%S}" if time else ""
+
+
+def _with_zone(time: str | None) -> str | datetime | None:
+    """A time without a zone is meant on the clock of this machine; what is no time the search says."""
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(time).astimezone() if time else None
+    return time
 
 
 def found_records(lab: str, query: Mapping[str, Any]) -> list[dict[str, Any]]:

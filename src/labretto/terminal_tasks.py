@@ -12,7 +12,7 @@ from rich.table import Table
 
 from labretto.errors import InvalidError
 from labretto.orchestrator.client import Hub
-from labretto.terminal import console, print_json, value_of
+from labretto.terminal import console, on_this_clock, print_json, value_of
 
 OPEN = ["pending", "in_progress"]
 
@@ -27,7 +27,8 @@ def show_tasks(hub: str | None, filters: Mapping[str, Any], *, as_json: bool) ->
         return
     table = Table("task", "what", "priority", "due", "who", "state", "run", box=None)
     for task in tasks:
-        due = str(task["due_date"] or "")[:16].replace("T", " ")
+        due = str(task["due_date"] or "")
+        due = on_this_clock(due)[:16] if "T" in due else due
         state = "[red]overdue[/]" if task["overdue"] else str(task["status"]).replace("_", " ")
         words = [task["id"], task["title"], task["priority"], due, task["assignee"] or ""]
         table.add_row(*(escape(str(word)) for word in words), state, escape(str(task["run"] or "")))
@@ -54,11 +55,12 @@ def answer_task(
         if typed:
             console.print(escape(task["description"]), highlight=False, soft_wrap=True)
         alone = None if said["choice"] else _choice_among(task, texts)
+        texts = texts[1:] if alone else texts
         choice = said["choice"] or alone or (_chosen(task) if typed else None)
         if file is not None:
             value: Any = found.send_file(number, file)
         elif choice in (None, "answer", "happened"):
-            value = _value(found, task, _asked_for(task) if typed else [] if alone else texts)
+            value = _value(found, task, _asked_for(task) if typed else texts)
         else:
             value = None
         closed = found.answer(number, value, choice=choice, why=said["why"])
@@ -69,9 +71,10 @@ def answer_task(
 
 
 def _choice_among(task: Mapping[str, Any], texts: Sequence[str]) -> str | None:
-    """`labretto answer 7 skip`: a single word that is offered is the choice."""
+    """`labretto answer 7 skip`, `labretto answer 7 happened 2.5`: a word that is offered is the choice."""
     offered = [each for each in task["choices"] or [] if each != "answer"]
-    return texts[0] if len(texts) == 1 and texts[0] in offered else None
+    chosen = texts[0] if texts and texts[0] in offered else None
+    return chosen if len(texts) == 1 or chosen == "happened" else None
 
 
 def _chosen(task: Mapping[str, Any]) -> str | None:

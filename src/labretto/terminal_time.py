@@ -13,12 +13,12 @@ from urllib.parse import quote
 from rich.markup import escape
 from rich.table import Table
 
-from labretto.errors import NotFoundError
+from labretto.errors import NotFoundError, from_problem
 from labretto.experiment.compared import compare
 from labretto.experiment.estimate import spelled
 from labretto.lab import load_lab
 from labretto.orchestrator.client import Hub
-from labretto.terminal import console, found_records, print_json
+from labretto.terminal import console, found_records, on_this_clock, print_json
 
 if TYPE_CHECKING:
     from labretto.hub import RunningHub
@@ -133,8 +133,12 @@ def show_record(run: str, lab: str, *, as_json: bool) -> None:
     if as_json:
         print_json({**manifest, "folder": str(folder), "compared": compared})
         return
-    for word in ("id", "name", "state", "who", "submitted", "started", "ended"):
-        console.print(f"{word:<10} {manifest.get(word) or ''}", highlight=False, markup=False)
+    for word in ("id", "name", "state", "who"):
+        console.print(f"{word:<10} {manifest.get(word) or ''}", highlight=False, soft_wrap=True, markup=False)
+    for word in ("submitted", "started", "ended"):
+        console.print(f"{word:<10} {on_this_clock(manifest.get(word))}", highlight=False, markup=False)
+    if error := manifest.get("error"):
+        console.print(f"{'why':<10} {from_problem(error)}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"{'record':<10} {folder}", highlight=False, soft_wrap=True, markup=False)
     if compared is not None:
         _show_comparison(compared)

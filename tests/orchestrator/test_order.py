@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, strategies as st
 
-from labretto.instrument.reading import isoformat
+from labretto.instrument.reading import isoformat, spoken
 from labretto.orchestrator.order import in_order, next_due, next_runs, standings
 
 NOW = datetime(2026, 11, 21, 2, tzinfo=UTC)
@@ -144,9 +144,9 @@ def test_a_small_run_does_not_slip_past_a_big_one_that_waits():
 SENTENCES = [
     (Row("r", held=True, reason="Held by ada: the lamp is warm."), "Held by ada: the lamp is warm."),
     (Row("r", held=True), "A person holds it back."),
-    (Row("r", not_before=LATER), f"It is not to begin before {LATER}."),
+    (Row("r", not_before=LATER), f"It is not to begin before {spoken(LATER)}."),
     (Row("r", ("stage", "furnace")), "Waits for furnace, which run 7 has."),
-    (Row("r", ("camera",)), 'Waits for camera, which run first… "scan" waits for before it.'),
+    (Row("r", ("camera",)), 'Waits for camera, which run …first "scan" waits for before it.'),
     (Row("r", ("pump",)), "Waits for its turn: as many runs act as may at once."),
 ]
 

@@ -47,7 +47,7 @@ async def test_a_run_that_needs_what_another_has_waits_says_for_what_and_is_not_
     await world.comes_to_a_halt()
     both, last = await hub.submit(BOTH), await hub.submit(steps(do("move", on="oven", x=9)))
 
-    await hub.comes_to(both, "queued", reason=f'Waits for rig, which run {first[:8]}… "test" has.')
+    await hub.comes_to(both, "queued", reason=f'Waits for rig, which run …{first[-8:]} "test" has.')
     await hub.comes_to(last, "queued", reason="Waits for oven, which")
     world.go.set()
 
@@ -114,7 +114,7 @@ async def test_a_run_that_waits_for_its_instruments_may_be_ended(hub: Hub, world
     first = await hub.submit(steps(do("burn")))
     await world.comes_to_a_halt()
     second = await hub.submit(python('await run.lease("rig")\nawait run.step("rig", "dose", volume=1)'), "test")
-    await hub.comes_to(second, "running", reason=f'Waits for rig, which run {first[:8]}… "test" has.')
+    await hub.comes_to(second, "running", reason=f'Waits for rig, which run …{first[-8:]} "test" has.')
 
     await hub.orchestrator.walker(second).abort("ada")
 

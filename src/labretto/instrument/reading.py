@@ -30,6 +30,11 @@ def isoformat(time: datetime) -> str:
     return f"{utc.isoformat(timespec='microseconds')[:26]}Z"
 
 
+def spoken(time: str) -> str:
+    """A time in ISO 8601 for a sentence: `Sun 2026-11-22 02:00:00 CET`, on the clock of this machine."""
+    return f"{datetime.fromisoformat(time).astimezone():%a %Y-%m-%d %H:%M:%S %Z}"
+
+
 @dataclass(frozen=True)
 class Reading:
     """One look at one attribute."""

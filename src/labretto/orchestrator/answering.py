@@ -105,8 +105,9 @@ def _meant(choices: list[str], value: Any) -> tuple[str, Any]:
     if "answer" in choices:
         return "answer", value
     raise InvalidError(
-        "It is not said which of the choices it is.",
-        way_out=f"Choose one of {', '.join(choices)}.",
+        "It is not said which of the choices it is."
+        if value is None
+        else f"{str(value)[:80]!r} is none of the choices.",
         faults=[{"field": "choice", "detail": f"choice: one of {', '.join(choices)} is needed."}],
     )
 

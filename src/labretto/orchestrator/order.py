@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from labretto.instrument.reading import isoformat
+from labretto.instrument.reading import isoformat, spoken
 
 
 class Waiting(Protocol):
@@ -109,11 +109,16 @@ def next_due(queued: Sequence[Waiting], now: datetime) -> datetime | None:
     return datetime.fromisoformat(min(times)) if times else None
 
 
+def short(run: str) -> str:
+    """A run's id for a sentence: its end, since the ids of runs that were submitted within a minute begin alike."""
+    return f"…{run[-8:]}"
+
+
 def _kept_back(row: Waiting, time: str) -> str | None:
     if row.held:
         return row.reason or "A person holds it back."
     if row.not_before and row.not_before > time:
-        return f"It is not to begin before {row.not_before}."
+        return f"It is not to begin before {spoken(row.not_before)}."
     return None
 
 
@@ -128,4 +133,4 @@ def _too_many(running: int, limit: int | None) -> str | None:
 
 
 def _named(row: Waiting) -> str:
-    return f'run {row.id[:8]}… "{row.name}"'
+    return f'run {short(row.id)} "{row.name}"'

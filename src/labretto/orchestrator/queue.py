@@ -30,7 +30,7 @@ from labretto.orchestrator.halting import Halt
 from labretto.orchestrator.holding import Holding, give_back_later, tidy
 from labretto.orchestrator.journal import Also, Journal
 from labretto.orchestrator.loading import Function, check_parameters, load_function
-from labretto.orchestrator.order import next_due, next_runs, standings
+from labretto.orchestrator.order import next_due, next_runs, short, standings
 from labretto.orchestrator.python import walk_function
 from labretto.orchestrator.records import OPEN, Records
 from labretto.orchestrator.runlog import RETRY_WRITING_AFTER, RunLog
@@ -264,7 +264,7 @@ class Orchestrator:
 
     def _named(self, run: str) -> str:
         """How a run is called where another waits for it."""
-        return f'run {run[:8]}… "{self._walkers[run].state.name}"' if run in self._walkers else f"run {run}"
+        return f'run {short(run)} "{self._walkers[run].state.name}"' if run in self._walkers else f"run {run}"
 
     # Dispatching --------------------------------------------------------------------------------------------------
 

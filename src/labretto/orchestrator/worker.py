@@ -32,7 +32,7 @@ from labretto.experiment.question import Question
 from labretto.experiment.walk import AbortedError
 from labretto.instrument.describe import Description
 from labretto.instrument.invocation import HARMLESS, Effect, Invocation, new_id
-from labretto.instrument.reading import isoformat, now
+from labretto.instrument.reading import isoformat, now, spoken
 from labretto.network.client import Instrument
 from labretto.orchestrator import engine
 from labretto.orchestrator.asking import Asking
@@ -293,7 +293,7 @@ class Walker:
             await self._log.append(("sleeping", {"path": path, "until": until}))
         until = self.state.wakes[path]
         began = isoformat(datetime.fromisoformat(until) - timedelta(seconds=seconds))
-        await self._standing.held_up(f"Waits until {until}.", asyncio.sleep(left_of(seconds, began, now())))
+        await self._standing.held_up(f"Waits until {spoken(until)}.", asyncio.sleep(left_of(seconds, began, now())))
         await self._log.append(("slept", {"path": path}))
 
     @contextlib.asynccontextmanager
