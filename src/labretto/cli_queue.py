@@ -55,8 +55,7 @@ def move(
 ) -> None:
     """Put a run elsewhere; it takes the priority of that place."""
     from labretto.orchestrator.client import Hub
-    from labretto.terminal_queue import change
-    from labretto.terminal_runs import find
+    from labretto.terminal_queue import change, find
 
     with Hub(hub) as found:
         beside = find(found, other, first="queued") if other else None
