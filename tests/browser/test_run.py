@@ -61,3 +61,36 @@ def test_curves_stand_in_the_order_in_which_they_were_measured_also_after_a_relo
 
     expect(page.locator("[data-points]")).to_have_attribute("data-points", re.compile(r"\d{2}"))
     expect(legend).to_have_text(["0.3", "0.4"])
+
+
+def test_from_the_keyboard_a_run_is_paused_and_resumed_with_one_key(hub: Hub, page: Page) -> None:
+    run = hub.submit(ASKING)
+    state = open_run(page, run)
+    expect(state).to_have_text("waiting")
+    pause = page.get_by_role("button", name="Pause")
+    pause.focus()
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("button", name="Resume")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(pause).to_be_focused()
+
+
+def test_every_button_and_field_has_a_name_and_shows_the_focus(hub: Hub, page: Page) -> None:
+    run = hub.submit(ASKING)
+    for view in ("/#/", f"/#/runs/{run}", "/#/instruments/stage", "/#/tasks", "/#/records"):
+        page.goto(view)
+        expect(page.get_by_role("heading", level=1)).to_be_attached()
+        for kind in ("button", "textbox", "combobox", "checkbox", "link"):
+            expect(page.get_by_role(kind, name=re.compile("^$"))).to_have_count(0)
+        page.keyboard.press("Tab")
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert page.evaluate(outline) != "none"
+
+
+def test_of_many_questions_three_are_asked_on_the_overview_and_the_others_are_tasks(hub: Hub, page: Page) -> None:
+    for _ in range(5):
+        hub.submit(ASKING)
+    expect(page.get_by_role("form", name="asking asks")).to_have_count(3)
+    page.get_by_role("link", name="2 more runs ask something").click()
+    expect(page.get_by_role("form", name="asking asks")).to_have_count(5)

@@ -110,6 +110,7 @@ def test_halt_answers_while_an_action_and_its_stop_block_and_says_who_did_not_st
     page.get_by_role("button", name="Halt").click()
 
     notice = page.get_by_role("alert").filter(has_text="Halted")
+    expect(notice.get_by_role("listitem").first).to_contain_text(re.compile("not stopped"))
     expect(notice).to_contain_text(re.compile(r"deaf not stopped"))
     expect(notice).to_contain_text(re.compile(r"dispenser stopped in \d"))
     expect(page.get_by_role("button", name=re.compile("^Halt "))).to_be_enabled()

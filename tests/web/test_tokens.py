@@ -94,6 +94,7 @@ async def test_a_token_says_who_asks_and_its_role_what_they_may(guarded: Guarded
 
     assert (looked.status_code, refused.status_code, done.status_code) == (200, 403, 200)
     assert "takes operator" in refused.json()["detail"]
+    assert looked.json()["who"] == {"name": "observer's", "role": "observer"}
     assert [(line["who"], line["what"], line["outcome"]) for line in guarded.acts()] == [
         ("observer's", "POST /api/things", "403"),
         ("operator's", "POST /api/things", "200"),

@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.staticfiles import StaticFiles
@@ -64,7 +65,11 @@ def build(
         app.include_router(router)
     app.include_router(live.router(shown))
     app.include_router(sign_in.router())
-    app.add_api_route("/api/lab", lambda: {"name": lab, "version": version}, summary="Which lab this is", tags=["lab"])
+
+    @app.get("/api/lab", summary="Which lab this is, and who asks", tags=["lab"])
+    async def about(request: Request) -> dict[str, Any]:
+        return {"name": lab, "version": version, "who": sign_in.who(request)}
+
     app.state.live = shown
     answer_problems(app)
     offline_docs(app)

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from labretto.access.gate import Gate
+from labretto.access.rule import Actor
 from labretto.access.tokens import LONGEST
 from labretto.errors import LabError
 from labretto.network.http_door import ACTOR, GATE
@@ -30,6 +31,12 @@ class SignIn(BaseModel):
 def is_known(request: Request) -> bool:
     """The one who asks needs not sign in."""
     return request.scope.get(ACTOR, True) is not None
+
+
+def who(request: Request) -> dict[str, str] | None:
+    """Name and role of the one who asks, where a token said it."""
+    actor: Actor | None = request.scope.get(ACTOR)
+    return {"name": actor.name, "role": actor.role} if actor and actor.token else None
 
 
 def form(policy: str) -> Response:

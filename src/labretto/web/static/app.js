@@ -5,6 +5,7 @@ import { html } from "htm/preact";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { AlarmNotice } from "/static/alarms.js";
+import { remove } from "/static/api.js";
 import { HaltButton, HaltNotice } from "/static/halt.js";
 import { InstrumentCards, InstrumentPage } from "/static/instruments.js";
 import { isOver, lab, runs, trouble } from "/static/lab.js";
@@ -18,6 +19,7 @@ import { Schedules } from "/static/schedules.js";
 import { Submit } from "/static/submit.js";
 import { TasksLink, TasksPage } from "/static/tasks.js";
 
+const SHOWN_QUESTIONS = 3;
 const route = signal(parsed());
 
 addEventListener("hashchange", () => {
@@ -67,8 +69,17 @@ function Head({ view }) {
     <span class="lab">${lab.value.name}</span>
     <nav aria-label="Views">${link("#/", "Overview", view === "")}<${TasksLink} here=${view === "tasks"} />${link("#/records", "Records", view === "records")}<a href="/docs" class="api">API</a></nav>
     <${Light} />
+    <${SignedIn} />
     <${HaltButton} />
   </header>`;
+}
+
+/** Whose token this is, so that nobody acts in the name of who stood here before. */
+function SignedIn() {
+  const { who } = lab.value;
+  if (!who) return null;
+  const signOut = () => remove("/session").then(() => location.reload());
+  return html`<span class="who"><span class="quiet">${who.name} (${who.role})</span> <button type="button" class="small" onClick=${signOut}>Sign out</button></span>`;
 }
 
 const Light = () => html`<span class=${`light ${connection.value}`} role="status" aria-label="Connection"><i aria-hidden="true"></i>${{ live: "live", lost: "not connected", connecting: "connecting" }[connection.value]}</span>`;
@@ -84,7 +95,8 @@ function Overview() {
   const current = openRuns().find((run) => run.state !== "queued") ?? endedRuns().find((run) => run.started);
   return html`<main id="main" tabindex="-1" class="overview">
     <h1 class="unseen">Overview</h1>
-    ${waiting.map((run) => html`<${Questions} key=${run.id} run=${run} />`)}
+    ${waiting.slice(0, SHOWN_QUESTIONS).map((run) => html`<${Questions} key=${run.id} run=${run} />`)}
+    ${waiting.length > SHOWN_QUESTIONS && html`<p class="notice"><a href="#/tasks">${waiting.length - SHOWN_QUESTIONS} more runs ask something</a></p>`}
     <div class="columns wide-left">
       <div>
         ${current && html`<${RunPanel} key=${current.id} run=${current} />`}

@@ -110,7 +110,7 @@ function input(kind, common, required, text, onText) {
       ${(!required || text === "") && html`<option value="" selected=${text === ""}>${required ? "choose…" : "–"}</option>`}
       ${kind.choices.map((choice) => html`<option key=${choice} value=${String(choice)} selected=${String(choice) === text}>${plain(choice)}</option>`)}
     </select>`;
-  if (kind.type === "array" || kind.type === "object") return html`<textarea ...${common} rows="2" spellcheck="false" value=${text} onInput=${typed}></textarea>`;
+  if (kind.type === "array" || kind.type === "object" || kind.format === "lines") return html`<textarea ...${common} rows="2" spellcheck="false" value=${text} onInput=${typed}></textarea>`;
   const numeric = kind.type === "number" || kind.type === "integer";
   return html`<input type="text" inputmode=${numeric ? "decimal" : undefined} autocomplete="off" spellcheck="false" ...${common} value=${text} onInput=${typed} />`;
 }

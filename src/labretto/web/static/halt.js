@@ -6,6 +6,7 @@ import { html } from "htm/preact";
 import { signal } from "@preact/signals";
 import { address, post, Problem } from "/static/api.js";
 import { halted, instruments, noteHalt } from "/static/lab.js";
+import { marked } from "/static/marked.js";
 import { clock, duration } from "/static/words.js";
 
 const halting = signal(false);
@@ -61,8 +62,8 @@ function Reached({ stopped }) {
   const said = stopped ?? Object.values(instruments.value).map((each) => ({ instrument: each.name, stopped: each.description?.stop ? undefined : false, detail: each.description?.stop ? "" : "no software stop" }));
   const without = said.filter((each) => each.stopped === false);
   return html`<ul class="reached">
+    ${without.map((each) => html`<li key=${each.instrument} class="bad"><strong>${each.instrument}</strong> not stopped: ${marked(each.detail || "no software stop")}</li>`)}
     ${said.filter((each) => each.stopped !== false).map((each) => html`<li key=${each.instrument}><strong>${each.instrument}</strong> ${each.stopped ? `stopped in ${duration(each.seconds ?? 0)}` : "was told to stop"}</li>`)}
-    ${without.map((each) => html`<li key=${each.instrument} class="bad"><strong>${each.instrument}</strong> not stopped: ${each.detail || "no software stop"}</li>`)}
     ${said.length === 0 && html`<li>There was no instrument to stop.</li>`}
   </ul>`;
 }

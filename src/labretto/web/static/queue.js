@@ -11,6 +11,8 @@ import { clock, duration, secondsBetween, tone } from "/static/words.js";
 
 const SHOWN_OPEN = 12;
 const SHOWN_ENDED = 6;
+/** Buttons that take each other's place keep the focus of the keyboard. */
+const PLACE = { Pause: "pause", Resume: "pause" };
 const THROUGH = new Set(["succeeded", "failed", "skipped"]);
 
 export const endedRuns = () => Object.values(runs.value).filter(isOver).sort((a, b) => (a.id < b.id ? 1 : -1));
@@ -90,7 +92,7 @@ export function RunButtons({ run, small = false }) {
     location.hash = `#/runs/${made.id}`;
   });
   const lastTurn = ask(async () => noteRun(await patch(address("runs", run.id), { again: 0 })));
-  const button = (word, act, kind = "") => html`<button type="button" class=${`${small ? "small" : ""} ${kind}`} onClick=${act}>${word}<span class="unseen"> ${run.name}</span></button>`;
+  const button = (word, act, kind = "") => html`<button key=${PLACE[word]} type="button" class=${`${small ? "small" : ""} ${kind}`} onClick=${act}>${word}<span class="unseen"> ${run.name}</span></button>`;
   return html`
     ${run.state === "queued" && button("Remove", take)}
     ${(run.state === "running" || run.state === "waiting") && !run.pausing && !run.aborting && button("Pause", say("pause"))}

@@ -90,7 +90,7 @@ const ClosedTask = ({ task }) => html`<li class="task">
 
 const NEW = {
   title: { schema: { type: "string", maxLength: 500, title: "Title" }, required: true },
-  description: { schema: { type: "string", maxLength: 20000, title: "Description" }, required: true },
+  description: { schema: { type: "string", format: "lines", maxLength: 20000, title: "Description" }, required: true },
   priority: { schema: { enum: PRIORITIES, default: "medium", title: "Priority" }, required: true },
   due_date: { schema: { type: "string", maxLength: 40, title: "Due", description: "2026-12-01, or 2026-12-01T14:30" }, required: false },
   assignee: { schema: { type: "string", maxLength: 200, title: "Assignee" }, required: false },
