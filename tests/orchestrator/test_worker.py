@@ -68,6 +68,21 @@ async def test_a_busy_instrument_is_waited_for_and_said_so(hub: Hub, lab: Lab, w
     await somebody
 
 
+async def test_a_run_waits_for_a_reading_and_never_takes_one_from_before(hub: Hub, lab: Lab, world: World):
+    """Who looks at a busy instrument is shown its last reading, marked stale; a record has no place for such a mark."""
+    somebody = asyncio.create_task(lab.instruments.clients["rig"].invoke("burn", {}))
+    await world.comes_to_a_halt()
+    world.at = 7.0
+    run = await hub.submit(steps("{read: rig.x, name: x}", '{save: {x: "${x}"}}'))
+    await hub.comes_to(run, "running", reason="rig.x cannot be read now: burn keeps the driver busy")
+
+    world.go.set()
+
+    assert await hub.ended(run) == "succeeded"
+    assert [row["x"]["$value"] for row in hub.record(run).rows] == [7.0]
+    await somebody
+
+
 async def test_an_array_is_stored_once_and_a_saved_row_refers_to_it(hub: Hub):
     run = await hub.does(steps(do("picture", size=8, name="p"), '{save: {image: "${p}"}}'))
 

@@ -458,7 +458,10 @@ class Walker:
             return None
         lease = self._holding.number_for(step.instrument)
         if ask.action.startswith(READ):
-            reading = await client.read(ask.action.removeprefix(READ))
+            attribute = ask.action.removeprefix(READ)
+            reading = await client.read(attribute)
+            if reading.status == "stale":  # from before: a result of now is asked for
+                raise BusyError(f"{step.instrument}.{attribute} cannot be read now: {reading.detail}.")
             return _as_invocation(step, ask, reading.value)
         if ask.action.startswith(WRITE):
             attribute = ask.action.removeprefix(WRITE)
