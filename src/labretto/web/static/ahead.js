@@ -38,7 +38,7 @@ export function Ends({ run }) {
   const told = expected.value[run.id];
   if (isOver(run) || !told?.end || run.state === "paused" || Date.parse(told.end.p50) < now.value) return null; // what should be over is not foreseen
   const at = (time) => clock(time, today.value);
-  return html`<span class=${told.late ? "fault" : "quiet"} title=${`9 of 10 such runs end before ${at(told.end.p90)}`}>ends about ${at(told.end.p50)}${told.late ? `, after its deadline ${at(told.finish_by)}` : ""}</span>`;
+  return html`<span class=${`ends ${told.late ? "fault" : "quiet"}`} title=${`9 of 10 such runs end before ${at(told.end.p90)}`}>ends about ${at(told.end.p50)}${told.late ? `, after its deadline ${at(told.finish_by)}` : ""}</span>`;
 }
 
 const about = (seconds) => (seconds ? `about ${duration(seconds.p50)} (${duration(seconds.p10)} to ${duration(seconds.p90)})` : "not known");

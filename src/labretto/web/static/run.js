@@ -134,7 +134,7 @@ function Step({ step, run }) {
       <span class="quiet took">${step.ended || seconds >= 1 ? duration(Math.max(0, seconds)) : ""}</span>
       ${inFlight(step) && !isOver(run) && html`<${CancelButton} run=${run} step=${step} />`}
     </div>
-    <small class="path">${asked && html`<span class="parameters">${asked}</span> · `}${step.path}</small>
+    <small class="path">${asked && html`<span class="parameters">${asked}</span>`} <span>${step.path}</span></small>
     ${error && html`<p class="fault">${error.detail ?? plain(error)} ${error.way_out ?? ""}</p>`}
   </li>`;
 }
