@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 from config import config_file, load_config
 from fastapi import Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from routing import told
 
-from labretto.errors import LabError, UnreachableError
+from labretto.errors import InvalidError, LabError, UnreachableError
 from labretto.instrument.codec import decode_json, encode_json
 from labretto.network.docs import offline_docs
 from labretto.network.heritage import refuse_unasked
@@ -114,6 +115,14 @@ offline_docs(app)
 async def tell(request: Request, error: LabError) -> Response:
     """Errors of the front look like the experiment's."""
     return answered(told(error))
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(request: Request, error: RequestValidationError) -> Response:
+    """What the front cannot read looks like what the experiment refuses."""
+    why = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+    refused = InvalidError(f"The body does not fit: {why}.", way_out='Send JSON such as {"value": 3} with PUT.')
+    return answered(told(refused))
 
 
 @app.get("/{module}/{command}", response_model=Answer)

@@ -243,4 +243,6 @@ def _check(known: bool, asked: Asked, what: str) -> None:
 
 
 def _down(name: str, why: str) -> UnreachableError:
-    return UnreachableError(f"module {name} is {why.rstrip('.')}.", way_out="Ask again soon.")
+    stays = why.startswith(("stopped", "crash loop"))
+    way_out = 'Mend it, then {"experiment": {"call": {"restart": {"module": "NAME"}}}}.' if stays else "Ask again soon."
+    return UnreachableError(f"module {name} is {why.rstrip('.')}.", way_out=way_out.replace("NAME", name))

@@ -182,6 +182,7 @@ def test_workers_killed_in_the_middle_leave_no_second_holder_and_others_take_the
         {"branch_name": ["a"]},
         {"branch_name": "x" * 251},
         {"branch": "a"},
+        {"branch_name": "\ud800"},
         [],
         "main",
         None,

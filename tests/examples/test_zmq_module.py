@@ -465,7 +465,9 @@ def test_what_cannot_be_done_has_its_status_and_says_why(method, path, body, sta
 
 def test_a_body_that_does_not_fit_is_refused(running):
     assert running.http_ask("bench/level", "PUT", json={"level": 1}).status_code == 422
-    assert running.http_ask("bench/level", "PUT", data=b"\xff{").status_code == 422
+    unreadable = running.http_ask("bench/level", "PUT", data=b"\xff{")
+    assert (unreadable.status_code, set(unreadable.json())) == (422, {"error", "status", "way_out"})
+    assert running.http_ask("bench/level", "PUT", data=b'{"value": "\\ud800"}').status_code == 422
     assert running.http_ask("bench/double", "POST", json=[1]).status_code == 422
     assert running.ask({"bench": "level"})["value"] == 0
 

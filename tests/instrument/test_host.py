@@ -1154,6 +1154,19 @@ async def test_what_waits_for_a_driver_that_does_not_come_back_is_refused_and_ne
 
 
 @pytest.mark.usefixtures("impatient")
+async def test_a_look_at_all_attributes_ends_although_one_look_does_not() -> None:
+    async with hosting(Deaf) as (host, driver):
+        await host.read("x")
+        driver.deaf = True
+
+        readings = await host.read_all()
+
+        assert {name: each.status for name, each in readings.items()}["voltage"] == "stale"
+        assert "reading voltage keeps the driver busy" in str(readings["voltage"].detail)
+        assert readings["x"].value == 1.0
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_setting_that_does_not_come_back_is_told_by_its_name() -> None:
     async with hosting(Deaf) as (host, driver):
         setting = asyncio.create_task(host.write("voltage", 2.0))

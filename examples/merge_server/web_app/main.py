@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, StringConstraints
 
 from labretto.errors import InvalidError, LabError
@@ -88,6 +90,14 @@ offline_docs(app)
 async def tell(request: Request, error: LabError) -> Response:
     """A full disk, say."""
     return problem_response(error.problem(), request)
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(request: Request, error: RequestValidationError) -> Response:
+    """In FastAPI's words, without what came: not every text that JSON can spell can be sent back."""
+    return JSONResponse(
+        {"detail": [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()]}, 422
+    )
 
 
 @app.get("/public/test", tags=["public"])

@@ -185,6 +185,8 @@ def _encode(encoder: msgspec.msgpack.Encoder | msgspec.json.Encoder, value: Any)
         detail = "The value is nested too deeply, or in itself." if deep else str(error) or type(error).__name__
         if isinstance(error, OverflowError):
             detail = "A whole number with more than 64 bits cannot be sent."
+        elif isinstance(error, UnicodeEncodeError):
+            detail = "A text with half a surrogate pair, which is no character, cannot be sent."
         raise CannotEncodeError(
             detail,
             way_out="Return numbers, text, bytes, times, arrays, or lists and dictionaries of them.",

@@ -295,9 +295,10 @@ class Host:
     async def read_all(self) -> dict[str, Reading]:
         """Every attribute; one that cannot be read has the status "error" and the driver's text.
 
-        One that is slow, or was read within its `poll` seconds, is answered from memory.
+        One that is slow, or was read within its `poll` seconds, is answered from memory; so is what a driver that does
+        not come back cannot be asked for.
         """
-        return {name: self._at_hand(name) or await self._read_or_error(name) for name in self.description.attributes}
+        return {name: self._at_hand(name) or await self._read_in_time(name) for name in self.description.attributes}
 
     async def write(self, attribute: str, value: Any, *, lease: int | None = None) -> Reading:
         """Set `attribute`, then read it back.
@@ -788,6 +789,15 @@ class Host:
         except LabError as error:
             return Reading(None, self._unit(attribute), now(), "error", error.detail)
 
+    async def _read_in_time(self, attribute: str) -> Reading:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SILENT_AFTER):
+                return await self._read_or_error(attribute)
+        try:
+            return self._stale(attribute)
+        except BusyError as error:
+            return Reading(None, self._unit(attribute), now(), "error", error.detail)
+
     def _at_hand(self, attribute: str) -> Reading | None:
         """The last reading, where that is good enough for who looks at all."""
         described = self.description.attributes[attribute]
@@ -805,7 +815,7 @@ class Host:
     def _stale(self, attribute: str) -> Reading:
         self._wanted.add(attribute)
         last = self._readings.last(attribute)
-        busy = next((f.execution.invocation.action for f in tuple(self._running.values())), "an action")
+        busy = next((f.execution.invocation.action for f in tuple(self._running.values())), "something else")
         why = self.silent or f"{busy} keeps the driver busy"
         if last is None:
             raise BusyError(f"{self.description.name}.{attribute} was never read, and {why}.")

@@ -24,6 +24,10 @@ TELL_EVERY = 1.0
 """Seconds for which readings that hosts tell by themselves are put together, so that a noisy one floods nobody."""
 
 
+LOOK_WITHIN = 1.0
+"""Seconds for which one look at all instruments waits for the slowest; that one's readings come when they come."""
+
+
 class SupervisedInstruments:
     """The lab's instruments as the orchestrator and the page see them: clients, descriptions, changes told."""
 
@@ -36,6 +40,7 @@ class SupervisedInstruments:
         self._alarms: dict[str, list[dict[str, Any]]] = {}
         self._pushed: dict[str, dict[str, Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: dict[str, asyncio.Task[None]] = {}
         self._stop_listening = supervisor.listen(self._on_status)
 
     async def instrument(self, name: str) -> Instrument:
@@ -108,14 +113,20 @@ class SupervisedInstruments:
                 await self._look(name)
 
     async def read_all(self) -> None:
-        """Read every attribute and tell it; for the page, while somebody looks."""
+        """Read every attribute and tell it; for the page, while somebody looks.
+
+        An instrument that has not answered the look before is not asked again, and keeps the others from nothing.
+        """
         ready = [name for name, status in self._supervisor.status().items() if status.state == "ready"]
-        await asyncio.gather(*(self._read(name) for name in ready))
+        new = {name: asyncio.create_task(self._read(name)) for name in ready if name not in self._looks}
+        self._looks |= new
+        if new:
+            await asyncio.wait(new.values(), timeout=LOOK_WITHIN)
 
     def close(self) -> None:
         """Stop listening."""
         self._stop_listening()
-        for task in self._tasks:
+        for task in (*self._tasks, *self._looks.values()):
             task.cancel()
 
     def _on_status(self, status: Status) -> None:
@@ -197,5 +208,7 @@ class SupervisedInstruments:
             readings = await (await self._supervisor.instrument(name)).read_all()
         except LabError:
             return  # its status says why, and is told already
+        finally:
+            self._looks.pop(name, None)
         body = {attribute: reading.as_dict() for attribute, reading in readings.items()}
         self._changes.publish("readings", {"instrument": name, "readings": body})

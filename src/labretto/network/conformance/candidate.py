@@ -147,7 +147,7 @@ class Candidate:
         """One action of each effect that may be asked for, the most delicate first."""
         found = [self._roles[role] for role in ("dose", "place", "look") if role in self._roles]
         if not found:
-            raise NotApplicable("there is no action that may be asked for")
+            raise NotApplicable("no action has the effect read or absolute; `--allow once` asks for others")
         return found
 
     def count(self, action: Action) -> str | None:

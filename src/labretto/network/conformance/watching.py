@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError
 from labretto.instrument.invocation import new_id
 from labretto.network.conformance.candidate import OVER, Candidate, counted_up, said
@@ -11,14 +13,21 @@ from labretto.network.messages import Acknowledge, Alarms, Cancel, Check, Find, 
 checks = Checks()
 
 _DEADLINE = 5.0
+_LOOKS = (0.01, 0.05, 0.1, 0.2, 0.5)
+"""Seconds between looks for what comes a moment later."""
+
 _ALARM = frozenset({"id", "instrument", "attribute", "condition", "severity", "active", "raised", "reading"})
 
 
 @checks.add("What runs says how far it is as a share from 0 to 1, if it says so at all", "hold")
 async def _(host: Candidate) -> None:
     async with host.running("hold") as begun:
-        found = await host.found_again(begun["id"], host.action("hold"))
-        if found.get("progress") is None:
+        for pause in _LOOKS:  # a driver says it a moment after it was begun
+            found = await host.found_again(begun["id"], host.action("hold"))
+            if found.get("progress") is not None:
+                break
+            await asyncio.sleep(pause)
+        else:
             raise NotApplicable("it does not say how far it is")
         share = found["progress"]
         expect(isinstance(share, float | int) and 0 <= share <= 1, said(Find(begun["id"])), "a share", found)
