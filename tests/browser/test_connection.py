@@ -1,5 +1,6 @@
 """The page's line to the hub: cut, overtaken, and shared; nothing that changed is missing afterwards."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -63,6 +64,7 @@ def test_who_was_cut_off_is_told_what_it_missed_without_asking_for_everything(
     line.cut_off()
     expect(watched.get_by_role("alert").filter(has_text="connection to the hub is lost")).to_be_visible()
     expect(watched.get_by_role("button", name="Halt")).to_be_enabled()
+    expect(watched.get_by_role("article", name="stage")).to_contain_text(re.compile("as it was|ago"))
     hub.ask("GET", f"runs/{hub.submit(LOOK.format('meanwhile'))}/wait")
     hub.ask("POST", "queue/stop")
     lists: list[str] = []

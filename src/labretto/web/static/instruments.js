@@ -94,7 +94,7 @@ function Reading({ instrument, name, attribute, whole = false }) {
   const age = Math.max(0, secondsBetween(reading.time, null, now.value));
   const doubtful = age > OLD || reading.status === "stale" || connection.value === "lost";
   return html`<span class=${doubtful ? "stale" : ""}>${quantity(reading.value, reading.unit ?? unit)}</span>
-    ${doubtful && html`<span class="age" title=${reading.detail ?? `read at ${clock(reading.time)}`}>${age > OLD ? `${duration(Math.round(age))} ago` : reading.status}</span>`}`;
+    ${doubtful && html`<span class="age" title=${reading.detail ?? `read at ${clock(reading.time)}`}>${age > OLD ? `${duration(Math.round(age))} ago` : reading.status === "stale" ? "stale" : "as it was"}</span>`}`;
 }
 
 /** One instrument: attributes to read and set, actions to run. */

@@ -281,16 +281,19 @@ function noteInvocation(invocation) {
   instruments.value = { ...instruments.value, [invocation.instrument]: { ...instrument, running } };
 }
 
+/** Actions that watched runs do now; looked for once for all instruments. */
+const actionsOfRuns = computed(() =>
+  Object.entries(details.value).flatMap(([run, { steps }]) =>
+    isOver(runs.value[run]) ? [] : [...steps.values()].filter((step) => inFlight(step) && !step.action.startsWith("attribute:")).map((step) => asInvocation(run, step)),
+  ),
+);
+
 /** What an instrument runs: as it was told, and as the steps of watched runs say (they are known after a reload too). */
 export function runningOn(instrument) {
-  const told = instrument.running ?? [];
-  const steps = Object.entries(details.value).flatMap(([run, { steps }]) =>
-    isOver(runs.value[run]) ? [] : [...steps.values()].filter((step) => inFlight(step) && step.instrument === instrument.name).map((step) => asInvocation(run, step)),
-  );
-  return told.length ? told : steps.filter((step) => !step.action.startsWith("attribute:"));
+  return instrument.running?.length ? instrument.running : actionsOfRuns.value.filter((each) => each.instrument === instrument.name);
 }
 
-const asInvocation = (run, step) => ({ id: step.path, action: step.action, parameters: step.parameters, started: step.started ?? step.at, actor: `run ${run}` });
+const asInvocation = (run, step) => ({ id: step.path, instrument: step.instrument, action: step.action, parameters: step.parameters, started: step.started ?? step.at, actor: `run ${run}` });
 
 /** One word for how an instrument is. */
 export function statusOf(instrument) {

@@ -72,11 +72,15 @@ function RunPlot({ run, height }) {
   const steps = known?.steps ?? new Map();
   const revision = curves.revision.value;
   const grown = useMemo(() => curves.ofRun(run.id), [run.id, revision]);
-  const columns = useMemo(() => Object.assign({}, ...[...steps.values()].map((step) => columnsOf(step) ?? {})), [steps.size, run.id]);
-  const labels = useMemo(() => labelsOf([...steps.values()]), [steps, known?.version]);
+  const newest = steps.get(grown.at(-1)?.path);
+  // all steps of a long run are looked through when there is another curve, not with every step
+  const [columns, labels] = useMemo(() => {
+    const all = grown.length ? [...steps.values()] : [];
+    return [Object.assign({}, ...all.map((step) => columnsOf(step) ?? {})), labelsOf(all)];
+  }, [run.id, run.state, known?.loaded, grown.length, Boolean(newest), Boolean(newest && columnsOf(newest))]);
   const label = useCallback((path) => labels.get(path) ?? path, [labels]);
-  const live = grown.length > 0 && inFlight(steps.get(grown.at(-1).path));
-  if (!grown.length && !Object.keys(columns).length) return html`<p class="quiet empty">${isOver(run) ? "This run drew no curves." : "No curves yet; they are drawn here while they are measured."}</p>`;
+  const live = inFlight(newest);
+  if (!grown.length) return html`<p class="quiet empty">${isOver(run) ? "This run drew no curves." : "No curves yet; they are drawn here while they are measured."}</p>`;
   return html`<${Plot} curves=${grown} columns=${columns} revision=${revision} live=${live} height=${height}
     title=${`Curves of ${run.name || run.id}: ${grown.length}`} label=${label} />`;
 }
