@@ -10,12 +10,18 @@ import httpx2
 import pytest
 
 LAMP = '''
+import asyncio
+
 class Lamp:
     """A lamp."""
 
     @property
     def brightness(self) -> float:
         return 0.5
+
+    async def glow(self) -> None:
+        """For ever."""
+        await asyncio.Event().wait()
 '''
 
 
@@ -68,6 +74,25 @@ def test_what_registers_on_the_loopback_is_kept_up_and_outlives_the_hub(lamp: st
         assert httpx2.delete(f"{hub}/api/instruments/lamp1").status_code == 204
         assert httpx2.get(f"{hub}/api/instruments/lamp1").status_code == 404
         assert httpx2.get(f"{hub}/api/registered").json() == []
+
+
+def test_what_a_run_has_is_not_removed_before_its_end(lamp: str, command_line: Any) -> None:
+    with command_line.hub("--port", "0") as hub:
+        httpx2.post(f"{hub}/api/instruments", json={"name": "lamp1", "url": lamp})
+        while state_of(hub, "lamp1") != "ready":
+            pass
+        submitted = {"experiment": "name: glow\nsteps:\n  - do: lamp1.glow\n"}
+        run = httpx2.post(f"{hub}/api/runs", json=submitted).json()["id"]
+        while httpx2.get(f"{hub}/api/runs/{run}").json()["state"] != "running":
+            pass
+
+        refused = httpx2.delete(f"{hub}/api/instruments/lamp1")
+        httpx2.post(f"{hub}/api/runs/{run}/abort")
+        ended = httpx2.get(f"{hub}/api/runs/{run}/wait", params={"timeout": 30}, timeout=40).json()
+
+        assert (refused.status_code, refused.json()["run"]) == (409, run)
+        assert ended["state"] == "aborted"
+        assert httpx2.delete(f"{hub}/api/instruments/lamp1").status_code == 204
 
 
 def test_with_tokens_a_person_accepts_it_and_until_then_nothing_is_asked_of_it(lamp: str, command_line: Any) -> None:

@@ -129,7 +129,7 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
             record_routes(orchestrator),
             task_routes(people),
             instrument_routes(instruments, orchestrator),
-            host_routes(instruments),
+            host_routes(instruments, orchestrator),
         ]
         routers += await stack.enter_async_context(time.keeping(orchestrator))
         streams = Streams(changes, journal)

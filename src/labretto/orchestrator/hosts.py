@@ -12,14 +12,16 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from labretto.access.rule import Actor as Showing, allow
+from labretto.errors import BusyError
 from labretto.network.http_door import ACTOR
 from labretto.network.registry import Registrant
 from labretto.orchestrator.api import Actor, answer
 from labretto.orchestrator.holding import person
+from labretto.orchestrator.queue import Orchestrator
 from labretto.orchestrator.supervised import SupervisedInstruments
 
 
-def host_routes(instruments: SupervisedInstruments) -> APIRouter:
+def host_routes(instruments: SupervisedInstruments, orchestrator: Orchestrator) -> APIRouter:
     """`/api/alarms`, and of each instrument its log and the loading of its driver."""
     router = APIRouter(prefix="/api", tags=["instruments"])
 
@@ -60,6 +62,10 @@ def host_routes(instruments: SupervisedInstruments) -> APIRouter:
 
     @router.delete("/instruments/{name}", status_code=204)
     async def remove(name: str) -> Response:
+        if run := orchestrator.holder_of(name):  # else the run would end, and what it began there would go on unseen
+            raise BusyError(
+                f"Run {run} has {name}; it was not removed.", way_out="Abort the run first, or await its end.", run=run
+            )
         await instruments.remove(name)
         return Response(status_code=204)
 

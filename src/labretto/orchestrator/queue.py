@@ -248,6 +248,10 @@ class Orchestrator:
                 return run
         return None
 
+    def holder_of(self, instrument: str) -> str | None:
+        """The run that has an instrument, also between two steps, or waits for it first; None if none does."""
+        return self._seats.table.users.get(instrument)
+
     @property
     def limit(self) -> int | None:
         """How many runs may act at once; None: as many as have nothing in common."""
