@@ -259,6 +259,16 @@ async def test_a_second_exclusive_action_is_refused_at_once_with_what_runs_and_s
         assert (await ended(host, "move", {"to": 1})).state == "succeeded"
 
 
+async def test_what_may_have_been_done_before_the_ledger_was_there_is_begun_only_where_that_is_harmless() -> None:
+    """Who sends a request again to a host that has lost its memory is told, and the instrument does not move twice."""
+    async with hosting() as (host, _):
+        long_ago = "01890000-0000-7000-8000-000000000000"
+        with pytest.raises(ConflictError, match=r"2023-06-.*nobody can tell; it was not begun"):
+            await host.invoke("block", {"tag": "a"}, identity=long_ago)
+        assert host.running() == []
+        assert (await host.invoke("move", {"to": 1}, identity=long_ago)).id == long_ago
+
+
 async def test_a_concurrent_action_runs_beside_a_blocking_one_in_a_thread_of_its_own() -> None:
     async with hosting() as (host, _):
         await host.invoke("block", {})
@@ -967,8 +977,9 @@ asyncio.run(main())
 
 
 async def test_an_action_in_which_the_host_was_killed_is_interrupted_and_never_run_again(tmp_path: Path) -> None:
-    path, identity = tmp_path / "ledger.db", new_id()
+    path = tmp_path / "ledger.db"
     Ledger(path).close()
+    identity = new_id()
     died = await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", DIES, str(path), identity], capture_output=True, check=False
     )

@@ -34,7 +34,7 @@ from labretto.instrument.arguments import check_arguments, check_value
 from labretto.instrument.checks import Checked, outcome_of
 from labretto.instrument.describe import Action, Description, Offer
 from labretto.instrument.execution import Execution
-from labretto.instrument.invocation import Invocation, check_id, new_id
+from labretto.instrument.invocation import HARMLESS, Invocation, born, check_id, new_id
 from labretto.instrument.leases import Lease, Leases, lease_as_dict
 from labretto.instrument.ledger import Ledger
 from labretto.instrument.limits import WHOLE, Limits, check_rate, unmet
@@ -419,7 +419,8 @@ class Host:
             NotFoundError, InvalidError, LimitError: no such action, or parameters that do not fit.
             BusyError: another exclusive action runs; says which and since when. Or the driver has not come back from
                 a look for `SILENT_AFTER` seconds: it has not begun and will not.
-            ConflictError: the id was used for something else.
+            ConflictError: the id was used for something else; or it is older than the ledger, and the action must not
+                be done twice.
             LeaseError: somebody else has the instrument, or a higher lease number was seen.
             ConflictError: a state that the lab wants before this action is not there.
             StorageError: the ledger cannot be written; the driver was not called.
@@ -432,6 +433,7 @@ class Host:
             return await self._begun(identity) or known
         arguments = check_arguments(described, self._offer.arguments[action], parameters, self.description.name)
         asked = f"{action}({_spelled(parameters)})"
+        self._refuse_what_may_have_happened(identity, asked, described)
         self._limits.refuse_if_blocked(asked)
         self._limits.check_call(self.description.name, described, arguments)
         self._refuse_now(lease, asked, alone=action if described.exclusive else None)
@@ -659,6 +661,20 @@ class Host:
             f"The id {known.id} belongs to {known.action}({_spelled(known.parameters)}), not to "
             f"{action}({_spelled(parameters)}).",
             way_out="Make a new id for a new request.",
+        )
+
+    def _refuse_what_may_have_happened(self, identity: str, asked: str, action: Action) -> None:
+        """An id older than all that is remembered may be one that comes again; it is not begun where that harms.
+
+        One that does not say its birth is taken for a new one.
+        """
+        made = born(identity)
+        if action.effect in HARMLESS or made is None or self._ledger.absent(identity) != "cannot tell":
+            return
+        raise ConflictError(
+            f"The id {identity} was made at {isoformat(made)}, before what {self.description.name} remembers: whether "
+            f"{asked} was done under it nobody can tell; it was not begun.",
+            way_out="Look at the instrument; if it is to be done, use a new id. Is this one new? The clocks differ.",
         )
 
     def _refuse_if_busy(self, asked: str) -> None:

@@ -121,10 +121,17 @@ async def doser(address: str, log: Path) -> AsyncIterator[Doser]:
 
 
 async def _opened(address: str) -> Connection:
+    """Not sooner: of an id that is older than its ledger a host cannot tell whether it was there before."""
     for pause in back_off():
         try:
             connection = await open_connection(address)
         except UnreachableError:
+            await asyncio.sleep(pause)
+            continue
+        try:
+            await connection.ask(Health())
+        except UnreachableError:
+            await connection.close()
             await asyncio.sleep(pause)
         else:
             return connection
