@@ -195,6 +195,23 @@ def test_the_oldest_are_forgotten_while_actions_come_and_go_a_few_at_a_time(
     assert ledger.absent(new_id()) == "not arrived"
 
 
+def test_results_that_are_too_large_together_are_forgotten_the_oldest_first_but_not_the_last(
+    opened: Callable[[], Ledger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_room, "KEPT_BYTES", 100_000)
+    monkeypatch.setattr(ledger_room, "AT_LEAST", 2)
+    ledger, asked = opened(), []
+    for n, size in enumerate((60_000, 30_000, 30_000, 500_000, 500_000)):
+        asked.append(started(id_born(timedelta(seconds=n + 1))))
+        ledger.begin(asked[-1])
+        ledger.end(asked[-1].end("succeeded", now(), result="x" * size))
+        ledger.forget()
+
+    assert [ledger.find(each.id) is not None for each in asked] == [False, False, False, True, True]
+    assert ledger.absent(asked[0].id) == "cannot tell"
+    assert [opened().find(each.id) is not None for each in asked] == [False, False, False, True, True]
+
+
 def test_an_id_of_the_same_millisecond_as_the_last_forgotten_cannot_be_told(
     opened: Callable[[], Ledger], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,12 @@ CREATE INDEX IF NOT EXISTS running ON invocations (state) WHERE state = 'running
 KEPT = 100_000
 """Invocations that a ledger keeps; the oldest are forgotten, and asked for they "cannot tell"."""
 
+KEPT_BYTES = 4 * 2**30
+"""What the results that a ledger keeps may take together; beyond it the oldest are forgotten in the same way, but never
+the last `AT_LEAST`: whoever has just been answered may ask again."""
+
+AT_LEAST = 10
+
 AT_ONCE = 100
 """Invocations that are forgotten together while actions come and go, so that no single one waits long for it."""
 
@@ -72,9 +78,10 @@ class Ledger:
         self.lease = int(self._remember("lease", "0"))
         self.held: dict[str, Any] | None = json.loads(self._remember("held", "null"))
         self.alarms: list[dict[str, Any]] = json.loads(self._remember("alarms", "[]"))
-        self._count = self._connection.execute("SELECT COUNT(*) FROM invocations").fetchone()[0]
+        sql = "SELECT COUNT(*), TOTAL(LENGTH(ending)) FROM invocations"
+        self._count, self._bytes = map(int, self._connection.execute(sql).fetchone())
         self._interrupt_what_was_running()
-        self._forget(self._count - KEPT)
+        self._forget(max(self._count - KEPT, self._oldest_that_are_too_large()))
         self.durations = Durations()
         for row in self._connection.execute("SELECT action, seconds FROM durations").fetchall():
             self.durations.add(row["action"], row["seconds"])
@@ -108,6 +115,7 @@ class Ledger:
         with self._writing():
             sql = "UPDATE invocations SET state = ?, ending = ? WHERE id = ?"
             self._connection.execute(sql, (invocation.state, ending, invocation.id))
+            self._bytes += len(ending)
         self._keep_duration(invocation)
         kept = codec.decode(ending)
         return replace(invocation, result=kept["result"], error=kept["error"])
@@ -130,8 +138,12 @@ class Ledger:
         Raises:
             StorageError: the disk does not take it; nothing is forgotten.
         """
-        if self._count >= KEPT + AT_ONCE and not self.closed:
+        if self.closed:
+            return
+        if self._count >= KEPT + AT_ONCE:
             self._forget(min(self._count - KEPT, 2 * AT_ONCE))
+        if self._bytes > KEPT_BYTES:
+            self._forget(self._oldest_that_are_too_large())
 
     def find(self, identity: str) -> Invocation | None:
         """What is remembered of `identity`; None if nothing is."""
@@ -194,6 +206,17 @@ class Ledger:
             sql = "UPDATE invocations SET state = 'interrupted', ending = ? WHERE id = ? AND state = 'running'"
             self._connection.execute(sql, (ending, invocation.id))
 
+    def _oldest_that_are_too_large(self) -> int:
+        """How many of the oldest have to be forgotten for the rest to be small enough."""
+        left, number = self._bytes, 0
+        with self._lock:
+            sql = "SELECT LENGTH(ending) AS size FROM invocations WHERE state != 'running' ORDER BY id LIMIT ?"
+            sizes = self._connection.execute(sql, (max(0, self._count - AT_LEAST),))
+            while left > KEPT_BYTES and (row := sizes.fetchone()):
+                left, number = left - row["size"], number + 1
+            sizes.close()
+        return number
+
     def _forget(self, number: int) -> None:
         """Forget so many of the oldest that are over."""
         sql = "SELECT id FROM invocations WHERE state != 'running' ORDER BY id LIMIT 1 OFFSET ?"
@@ -208,10 +231,11 @@ class Ledger:
         with self._writing():  # both or neither: who is forgotten must not be taken for one who never arrived
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("UPDATE memory SET value = ? WHERE name = 'since'", (isoformat(since),))
-            sql = "DELETE FROM invocations WHERE id <= ? AND state != 'running'"
-            gone = self._connection.execute(sql, (cut["id"],)).rowcount
+            sql = "DELETE FROM invocations WHERE id <= ? AND state != 'running' RETURNING LENGTH(ending) AS size"
+            gone = [row["size"] for row in self._connection.execute(sql, (cut["id"],)).fetchall()]
             self._connection.execute("COMMIT")
-            self._count -= gone
+            self._count -= len(gone)
+            self._bytes -= sum(gone)
         self._since = since
 
     @contextlib.contextmanager
