@@ -58,6 +58,12 @@ def test_a_module_that_is_not_there_is_named_with_where_it_was_looked_for(tmp_pa
         load_driver("no_such_driver:Furnace", [tmp_path])
 
 
+def test_the_file_of_a_module_is_not_its_name(write: Write, tmp_path: Path) -> None:
+    write("lamp", "class Lamp: ...")
+    with pytest.raises(NotFoundError, match=r"Write 'lamp': it is the module that is named"):
+        load_driver("lamp.py:Lamp", [tmp_path])
+
+
 def test_a_package_that_is_there_without_the_module_is_not_blamed(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"no module 'labretto\.nothing'"):
         load_driver("labretto.nothing:Furnace", [tmp_path])

@@ -85,9 +85,12 @@ def _module(name: str, search_path: Iterable[Path]) -> Any:
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
             places = ", ".join(map(str, search_path)) or "Python's own search path"
+            way_out = "Correct the name, set `path` to the folder of the driver, or install its package."
+            if name.endswith(".py"):
+                way_out = f"Write {name.removesuffix('.py')!r}: it is the module that is named, not its file."
             raise NotFoundError(
                 f"There is no module {error.name!r}; looked in {places} and among the installed packages.",
-                way_out="Correct the name, set `path` to the folder of the driver, or install its package.",
+                way_out=way_out,
             ) from None
         raise InvalidError(
             f"The driver's module {name!r} needs {error.name!r}, which is not installed.",

@@ -18,13 +18,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from labretto.access import gate_of
-from labretto.errors import LabError
+from labretto.errors import ConflictError, LabError
 from labretto.instrument.adopt import adopt, arguments, constructor
 from labretto.instrument.describe import Offer
 from labretto.instrument.host import Host
@@ -162,7 +162,7 @@ async def serving(order: Order, driver: object = None) -> AsyncIterator[Serving]
         where = order.instrument.host.strip("[]").replace("localhost", LOOPBACK)
         gate = gate_of(order.lab_folder, where, name)
         key = server_key(order.folder) if gate else None
-        stack.enter_context(hold(order.folder / "lock"))
+        stack.enter_context(_only_host_of(order, name))
         remove_file(order.folder / "host.json")  # left by one that was killed: we hold its lock now
         listener = stack.enter_context(reserved(order.instrument.port, order.ports.get("http"), where))
         make, offer = offered(order, driver)
@@ -278,6 +278,21 @@ async def _until_the_hub_is_gone(order: Order, host: Host) -> None:
         if not held(order.hub_lock):
             return
         logger.info("the hub is back")
+
+
+@contextlib.contextmanager
+def _only_host_of(order: Order, name: str) -> Iterator[None]:
+    """Own the folder of an instrument while the block runs."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(order.folder / "lock"))
+        except ConflictError as error:
+            raise ConflictError(
+                f"An instrument {name!r} is served already: {error.detail}",
+                way_out="Stop that process first, or give this one another name.",
+                **error.fields,
+            ) from None
+        yield
 
 
 async def _idle(host: Host) -> None:
