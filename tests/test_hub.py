@@ -235,7 +235,7 @@ def test_a_halt_stops_every_driver_and_says_who_has_no_stop(lab: Path, command_l
         answer = httpx2.post(f"{hub}/api/halt").json()
         refused = httpx2.post(f"{hub}/api/instruments/lamp/actions/flash")
         waits = submit(hub, "  - do: bulb.flash\n")
-        assert httpx2.post(f"{hub}/api/halt/reset").json() == {"halted": False}
+        assert httpx2.post(f"{hub}/api/halt/reset").json() == {"halted": False, "kept": True}
 
         stopped = {each["instrument"]: each for each in answer["stopped"]}
         assert answer["halted"] is True
