@@ -84,6 +84,20 @@ async def test_a_question_is_shown_and_answered(lab: Lab):
         assert (settled["who"], settled["why"]) == ("ada", "seen")
 
 
+async def test_an_answer_that_is_sent_twice_does_not_meet_the_next_question(http: httpx2.AsyncClient, hub: Hub, world):
+    """The step fails again and asks again; nobody has decided about that yet."""
+    run = await hub.submit(steps("{do: rig.fail, on failure: ask}"))
+    first = (await hub.comes_to(run, "waiting"))["question"]["number"]
+    again = {"choice": "repeat", "number": first}
+    assert (await http.post(f"/api/runs/{run}/answer", json=again)).status_code == 200
+    await hub.told("run", lambda body: bool(body["question"]) and body["question"]["number"] > first)
+
+    refused = await http.post(f"/api/runs/{run}/answer", json=again)
+
+    assert (refused.status_code, "not open any more" in refused.json()["detail"]) == (409, True)
+    assert world.done == ["fail", "fail"]
+
+
 async def test_a_run_is_paused_resumed_and_aborted(http: httpx2.AsyncClient, hub: Hub, world: World):
     run = await hub.submit(steps(do("burn"), do("move", x=1)))
     await world.comes_to_a_halt()

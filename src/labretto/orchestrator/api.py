@@ -60,6 +60,12 @@ class AnswerBody(BaseModel):
     why: str | None = Field(None, max_length=2000)
     who: str | None = Field(None, max_length=200)
     path: str | None = Field(None, max_length=1000, description="Of the step that asks, where several do.")
+    number: int | None = Field(
+        None,
+        ge=1,
+        le=2**53,
+        description="Of the question that is meant, as it shows it: an answer sent twice does not meet the next one.",
+    )
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -139,7 +145,7 @@ def run_routes(orchestrator: Orchestrator) -> APIRouter:
     @router.post("/{run}/answer")
     async def settle(run: str, body: AnswerBody, actor: Actor = None) -> Response:
         walker, who = orchestrator.walker(run), body.who or actor
-        await walker.answer(body.choice, body.value, who=who, why=body.why, path=body.path)
+        await walker.answer(body.choice, body.value, who=who, why=body.why, path=body.path, number=body.number)
         return answer(orchestrator.summary(run))
 
     @router.delete("/{run}", status_code=204)

@@ -68,6 +68,7 @@ class Asking:
         who: str | None,
         why: str | None,
         path: str | None = None,
+        number: int | None = None,
         task: Mapping[str, Any] | None = None,
         by_clock: bool = False,
     ) -> None:
@@ -77,6 +78,7 @@ class Asking:
             choice: one of those offered; None: what the value says.
             value: what the question's schema asks for.
             path: of the step that asks; None where one thing is asked.
+            number: of the question, where it is said: a step may ask once more under the same path.
             task: words of the task that are changed with it.
             by_clock: nobody answered; the choice is the question's own.
 
@@ -86,6 +88,11 @@ class Asking:
         """
         async with self._log.appending:  # of two people who answer at once, the second is told that nothing is asked
             question = self._one_asked(path)
+            if number is not None and number != question["number"]:
+                raise ConflictError(
+                    f"Question {number} of run {self._state.id} is not open any more.",
+                    way_out=f"Look at what it asks now: question {question['number']}.",
+                )
             if not by_clock:
                 folder = self._log.record.folder
                 choice, value = answering.checked(question, choice, value, lambda place: has_file(folder, place))

@@ -217,7 +217,7 @@ def _interrupted(state: RunState, event: Mapping[str, Any]) -> None:
 def _waiting(state: RunState, event: Mapping[str, Any]) -> None:
     question = event["question"]
     state.branched = state.branched or any(step.state == "intended" for step in state.steps.values())
-    state.questions[question["path"]] = {**question, "reason": event["reason"]}
+    state.questions[question["path"]] = {**question, "reason": event["reason"], "number": event["number"]}
 
 
 def _settled(state: RunState, event: Mapping[str, Any]) -> None:

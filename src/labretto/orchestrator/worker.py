@@ -209,11 +209,13 @@ class Walker:
         who: str | None,
         why: str | None,
         path: str | None = None,
+        number: int | None = None,
         task: Mapping[str, Any] | None = None,
         by_clock: bool = False,
     ) -> None:
         """An answer to one of its questions; see `Asking.answer`."""
-        await self._asking.answer(choice, value, who=who, why=why, path=path, task=task, by_clock=by_clock)
+        told: dict[str, Any] = {"path": path, "number": number, "task": task, "by_clock": by_clock}
+        await self._asking.answer(choice, value, who=who, why=why, **told)
 
     async def description(self, instrument: str) -> Description:
         """What an instrument offers; waits until it answers. `NotFoundError` if the lab has none of that name."""
