@@ -357,8 +357,9 @@ def test_the_parts_of_a_bar_go_nowhere_in_a_pipe(at_hub: Labretto) -> None:
         (["double.yaml", "-p", "value=-1"], "value"),
         (["double.yaml", "-p", "vlaue=1"], "vlaue"),
         (["double.yaml", "-p", "what=1"], "what"),
-        (["missing.yaml"], "missing.yaml cannot be read"),
-        (["."], "cannot be read"),
+        (["missing.yaml"], "The experiment missing.yaml cannot be read: no such file or directory."),
+        (["."], "cannot be read: is a directory."),
+        (["line.py"], "line.py is a Python module, not an experiment file. Submit its function from Python"),
     ],
 )
 def test_what_can_never_run_is_refused_with_its_place_and_nothing_is_submitted(

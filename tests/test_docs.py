@@ -14,6 +14,7 @@ from labretto import cli, errors
 from labretto.errors import LabError
 from labretto.lab import Compat, Lab, LabInstrument, Mail, Notify, parse_lab
 from labretto.network.background import start_background
+from labretto.network.load import load_driver, maker
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 SOURCE = Path(labretto.__file__).parent
@@ -94,6 +95,16 @@ def test_the_lab_files_of_the_reference_are_read(tmp_path: Path) -> None:
 
     assert examples
     assert all(parse_lab(example, tmp_path / "lab.toml").instruments for example in examples)
+
+
+def test_the_simulated_instruments_of_the_reference_are_all_there_are_and_can_be_made(tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page("simulated"), re.MULTILINE | re.DOTALL)
+
+    lab = parse_lab(example, tmp_path / "lab.toml")
+
+    made = [maker(load_driver(str(each.driver)), each.settings, name)() for name, each in lab.instruments.items()]
+    modules = {type(each).__module__.rpartition(".")[2] for each in made}
+    assert modules == {"stage", "potentiostat", "camera", "furnace", "pump"}
 
 
 def requests_of(document: Any) -> set[str]:

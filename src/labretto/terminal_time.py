@@ -67,7 +67,9 @@ def _lines(told: Mapping[str, Any]) -> Iterable[str]:
     for each in forecast["consumables"]:
         yield _consumable(each, begin)
     for name, each in forecast["instruments"].items():
-        yield f"{name} is occupied for {spelled(each['seconds'])}, by {each['steps']} steps."
+        steps = "one step" if each["steps"] == 1 else f"{each['steps']} steps"
+        known = f"is occupied for {spelled(each['seconds'])}, by {steps}" if each["seconds"] else f"has {steps} to do"
+        yield f"{name} {known}."
     if forecast["critical"]:
         yield "It takes its time for: " + ", ".join(
             f"{part['path']} ({spelled(part['seconds'])})" for part in forecast["critical"][:5]
@@ -102,19 +104,24 @@ def _at(moment: datetime | str, seconds: float = 0.0) -> str:
     return f"{local:%H:%M}" if today else f"{local:%a %Y-%m-%d %H:%M}"
 
 
+_NOT_OVER = "state=queued&state=running&state=waiting&state=paused"
+
+
 def show_expected(hub: str | None, *, as_json: bool) -> None:
     """See `labretto forecast` without a file."""
     with Hub(hub) as found:
         runs = found.ask("GET", "/api/forecast")
-    if as_json:
-        print_json(runs)
-        return
-    table = Table("run", "begins", "ends", "at the latest (9 of 10)", "to be finished by", box=None)
+        if as_json:
+            print_json(runs)
+            return
+        rows = found.ask("GET", f"/api/runs?{_NOT_OVER}&limit=1000")
+    names = {row["id"]: row["name"] for row in rows}
+    table = Table("run", "name", "begins", "ends", "at the latest (9 of 10)", "to be finished by", box=None)
     for run in runs:
         begin = _at(run["begin"]) if run["begin"] else "not known"
         ends = [_at(run["end"][word]) for word in ("p50", "p90")] if run["end"] else ["not known", ""]
         by = _at(run["finish_by"]) + (" (rather not)" if run["late"] else "") if run["finish_by"] else ""
-        table.add_row(run["run"], begin, *ends, by)
+        table.add_row(run["run"], escape(names.get(run["run"], "")), begin, *ends, by)
     console.print(table if runs else "Nothing runs or waits.")
 
 

@@ -198,6 +198,7 @@ steps:
         ("steps:\n- set: a.b\n  to: .inf", 3, 7, "not a finite number"),
         ("steps:\n- set: a.b\n  to: 99999999999999999999", 3, 7, "64 bits"),
         ("steps: [{read: a.b}", 2, 1, "not readable"),
+        ("steps:\n\t- read: a.b", 2, 1, "a tab; indent with blanks"),
         ("steps:\n- read: a.b\n  <<: {name: x}", 3, 3, "merge keys"),
         ("steps:\n- ? [a]\n  : b", 2, 5, "a key must be a text"),
         ("steps: !!python/object:os.system [a]", 1, 8, "the tag"),

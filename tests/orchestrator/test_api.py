@@ -270,3 +270,19 @@ async def test_a_person_takes_an_instrument_over_acts_alone_and_gives_it_back(ht
     assert (await http.post(f"{rig}/give-back")).json()["holder"] is None
     assert (await http.post(f"{rig}/actions/dose", json={"volume": 1}, headers=other)).status_code == 200
     assert (await http.post(f"{rig}/take-over", headers={"Labretto-Actor": "run 7"})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "told"),
+    [
+        (b'{"experiment": ', "application/json", "body.15: not JSON: expecting value"),
+        (b'{"experiment": "steps: []"}', "text/plain", "Send `Content-Type: application/json`."),
+    ],
+)
+async def test_a_body_that_is_no_json_is_told_what_is_wrong_with_it(
+    http: httpx2.AsyncClient, body: bytes, kind: str, told: str
+):
+    answer = await http.post("/api/runs", content=body, headers={"content-type": kind})
+
+    assert answer.status_code == 422
+    assert told in answer.text

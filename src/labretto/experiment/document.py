@@ -68,7 +68,9 @@ def read_text(text: str, faults: Faults) -> Node | None:
         faults.add(error.detail, error.where, way_out=error.way_out)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        faults.add(f"not readable as YAML or JSON: {error.problem or error.context}", place(mark))
+        tab = "cannot start any token" in str(error.problem) and "\t" in text
+        problem = "a tab; indent with blanks" if tab else error.problem or error.context
+        faults.add(f"not readable as YAML or JSON: {problem}", place(mark))
     except yaml.reader.ReaderError as error:
         way_out = "save the text as UTF-8 without control characters"
         faults.add(

@@ -325,7 +325,8 @@ def _notes(shortest: _View, longest: _View) -> Iterable[str]:
         yield f"Nobody knows yet how long these take, and they count as no time: {names}."
     if undecided := {generic(path): None for view in (shortest, longest) for path in view.notes.undecided}:
         low, high = spelled(shortest.seconds), spelled(longest.seconds)
-        yield f"It depends on the results of {', '.join(list(undecided)[:10])} what is done: {low} to {high}."
+        times = f": {low} to {high}" if longest.something_is_known else ""
+        yield f"It depends on the results of {', '.join(list(undecided)[:10])} what is done{times}."
     if not notes.whole:
         yield f"The first {notes.count} steps were looked at; the rest is taken to go on in the same way."
     yield from list(notes.warnings)[:MOST_TOLD]

@@ -6,7 +6,7 @@ What is asked and answered is decided elsewhere; any app of ours can use these (
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -74,8 +74,10 @@ def _problem(error: Exception) -> dict[str, Any]:
 
 def _ours(request: Request, error: Exception) -> Exception:
     if isinstance(error, RequestValidationError):
-        faults = [{"detail": f"{'.'.join(map(str, e['loc']))[:200]}: {e['msg']}"} for e in error.errors()[:_TOLD]]
-        return InvalidError(f"{request.method} {request.url.path} does not fit.", faults=faults)
+        faults = [{"detail": f"{'.'.join(map(str, e['loc']))[:200]}: {_said(e)}"} for e in error.errors()[:_TOLD]]
+        json = "json" in request.headers.get("content-type", "")
+        way_out = "" if json or not isinstance(error.body, bytes) else "Send `Content-Type: application/json`."
+        return InvalidError(f"{request.method} {request.url.path} does not fit.", faults=faults, way_out=way_out)
     if not isinstance(error, HTTPException):
         return error
     path = request.url.path[:200]
@@ -86,6 +88,13 @@ def _ours(request: Request, error: Exception) -> Exception:
         refused = RefusedError(f"{path} cannot be asked with {request.method}.", way_out=f"Use {allowed}.")
         return UnderStatusError(refused, 405)
     return UnderStatusError(RefusedError(str(error.detail)), error.status_code)
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    """What is wrong, without the words that pydantic and FastAPI put around it."""
+    if fault["type"] == "json_invalid":
+        return f"not JSON: {str(fault.get('ctx', {}).get('error', 'it ends too early'))[:200].lower()}"
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _headers(error: Exception) -> dict[str, str]:

@@ -154,7 +154,7 @@ class Hub:
         try:
             content = Path(file).read_bytes()
         except OSError as error:
-            raise InvalidError(f"The file {file} cannot be read: {error}.") from error
+            raise InvalidError(f"The file {file} cannot be read: {_why(error)}.") from error
         return str(self.ask("POST", f"/tasks/{task}/files", content, name=Path(file).name)["file"])
 
     def halt(self) -> list[dict[str, Any]]:
@@ -190,6 +190,11 @@ class Hub:
         try:
             content = {"content": body} if isinstance(body, bytes) else {"json": body}
             answer = self._http.request(method, path, **content, params=query or None)
+        except httpx2.TimeoutException as error:
+            raise UnreachableError(
+                f"The hub at {self.address} took too long to answer {method} {path.partition('?')[0]}.",
+                way_out="Look whether it was done before you ask again; is the disk full, or the machine busy?",
+            ) from error
         except (httpx2.TransportError, httpx2.InvalidURL) as error:
             raise UnreachableError(
                 f"The hub at {self.address} does not answer: {error}.", way_out="Start it with `labretto up`."
@@ -362,11 +367,21 @@ def _submission(what: Callable[..., Any] | str | Path, parameters: Mapping[str, 
     from labretto.experiment.inline import inline
 
     file = Path(what)
+    if file.suffix == ".py":
+        raise InvalidError(
+            f"{file} is a Python module, not an experiment file.",
+            way_out="Submit its function from Python: labretto.submit(function).",
+        )
     try:
         text = inline(file.read_text(encoding="utf-8"), file.parent)
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"The experiment {file} cannot be read: {error}.") from error
+        raise InvalidError(f"The experiment {file} cannot be read: {_why(error)}.") from error
     return {"experiment": text, "parameters": dict(parameters), "file": str(file)}
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    """Without number and name: the name is said already."""
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
 
 
 def _error(answer: Any) -> LabError:

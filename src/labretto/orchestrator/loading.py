@@ -19,6 +19,9 @@ from labretto.errors import InvalidError
 
 Function = Callable[..., Awaitable[None]]
 
+EXPERIMENT = "<experiment "
+"""With this begins the name that tracebacks give to the text of an experiment."""
+
 
 def load_function(source: str, name: str, source_hash: str) -> Function:
     """The async function `name` out of a Python source text.
@@ -27,7 +30,7 @@ def load_function(source: str, name: str, source_hash: str) -> Function:
         InvalidError: the text does not compile, raises when executed, or has no such async function.
     """
     module_name = f"labretto_experiment_{source_hash[:16]}"
-    file = f"<experiment {source_hash[:16]}>"
+    file = f"{EXPERIMENT}{source_hash[:16]}>"
     module = types.ModuleType(module_name)
     # Tracebacks show the lines, and annotations can be resolved, only if these two know the text.
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)

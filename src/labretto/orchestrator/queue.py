@@ -29,7 +29,7 @@ from labretto.orchestrator.foresight import AT_SUBMISSION, Foresight
 from labretto.orchestrator.halting import Halt
 from labretto.orchestrator.holding import Holding, give_back_later, tidy
 from labretto.orchestrator.journal import Also, Journal
-from labretto.orchestrator.loading import Function, check_parameters, load_function
+from labretto.orchestrator.loading import EXPERIMENT, Function, check_parameters, load_function
 from labretto.orchestrator.order import next_due, next_runs, short, standings
 from labretto.orchestrator.python import walk_function
 from labretto.orchestrator.records import OPEN, Records
@@ -453,5 +453,13 @@ def _function(state: RunState) -> tuple[Function, dict[str, Any]]:
 
 def _unexpected(error: Exception) -> dict[str, Any]:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    trace = "".join(traceback.format_exception(error))
-    return {"title": "The experiment raised an error", "detail": f"The experiment raised {text}", "traceback": trace}
+    told = traceback.TracebackException.from_exception(error)
+    its_own = [at for at, frame in enumerate(told.stack) if frame.filename.startswith(EXPERIMENT)]
+    place = ""
+    if its_own:
+        last = told.stack[its_own[-1]]
+        place = f" (in {last.name}, at `{last.line}`)"
+        # What called the experiment is ours and tells its author nothing.
+        told.stack = traceback.StackSummary.from_list(told.stack[its_own[0] :])
+    detail = f"The experiment raised {text}{place}"
+    return {"title": "The experiment raised an error", "detail": detail, "traceback": "".join(told.format())}

@@ -99,7 +99,7 @@ def _experiment(submission: Submission, instruments: LabInstruments, foresees: F
     if faults:
         count = "one fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise InvalidError(
-            f"The experiment {experiment.name!r} cannot run: {count}; nothing was submitted.",
+            f"The experiment {experiment.name!r} cannot run: {count}; nothing was started.",
             faults=[fault.as_dict() for fault in faults],
         )
     # With the defaults of today: the record says what was used, and a resumed run uses the same.

@@ -123,7 +123,7 @@ def _refused(error: LabError) -> dict[str, Any]:
 _NOT_FOUND: _Answers = {
     404: _refused(NotFoundError("There is no task 9.", way_out="GET /tasks lists those there are."))
 }
-_FAULT = {"detail": "body.title: Value error, it must not be empty; blanks do not count"}
+_FAULT = {"detail": "body.title: it must not be empty; blanks do not count"}
 _INVALID: _Answers = {422: _refused(InvalidError("POST /tasks does not fit.", faults=[_FAULT]))}
 _UNFIT = {"field": "mass", "detail": "mass=-1 mg is not above 0 mg."}
 _MISFIT: _Answers = {422: _refused(InvalidError("The answer does not fit; nothing was written.", faults=[_UNFIT]))}
