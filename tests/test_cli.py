@@ -392,13 +392,18 @@ def test_who_does_not_wait_gets_the_runs_id(at_hub: Labretto, hub: str) -> None:
 
 def test_ctrl_c_ends_the_watching_and_not_the_run(hub: str, command_line_of_the_module: Any) -> None:
     line = command_line_of_the_module
-    with connect(hub.replace("http", "ws") + "/live") as live, line.start("run", "shine.yaml") as process:
+    with (
+        connect(hub.replace("http", "ws") + "/live") as live,
+        line.start("run", "shine.yaml", stderr=subprocess.PIPE) as process,
+    ):
         until_begun(live, "shine")
         assert process.stdout.readline() == "shines: running\n"
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
+        said = process.stderr.read()
 
     (run,) = [run["id"] for run in httpx2.get(f"{hub}/api/runs?state=running").json()]
+    assert said == f"The run goes on; `labretto runs abort {run}` ends it.\n"
     httpx2.post(f"{hub}/api/runs/{run}/abort").raise_for_status()
     httpx2.post(f"{hub}/api/instruments/lamp/stop").raise_for_status()
     assert httpx2.get(f"{hub}/api/runs/{run}/wait?timeout=20", timeout=30).json()["state"] == "aborted"

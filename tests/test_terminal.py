@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from labretto import cli
-from labretto.errors import InvalidError
-from labretto.terminal import pairs, value_of
+from labretto.errors import InvalidError, NotFoundError, UnreachableError
+from labretto.hub import start_lab
+from labretto.terminal import look_at, pairs, value_of
 
 DRIVER = '''
 from collections.abc import Iterator
@@ -294,6 +295,20 @@ def test_ctrl_c_at_the_prompt_ends_it_with_130(lab: Any) -> None:
     terminal.until("lamp> ")
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.ends() == 130
+
+
+def test_of_an_instrument_that_does_not_come_up_the_hub_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABRETTO_HOME", str(tmp_path / "home"))
+    (tmp_path / "lab.toml").write_text('name = "half"\n[instruments.absent]\ndriver = "nowhere:Nothing"\n')
+
+    with start_lab(tmp_path / "lab.toml", port=0):
+        for name in ("absent", "half/absent"):
+            with pytest.raises(UnreachableError, match=f"{name} is stopped: There is no module 'nowhere'"):
+                look_at(name, ["list"], as_json=False)
+        with pytest.raises(NotFoundError, match="No instrument 'abcent' lives"):
+            look_at("abcent", ["list"], as_json=False)
 
 
 # run --------------------------------------------------------------------------------------------------------------

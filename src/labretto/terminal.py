@@ -27,8 +27,9 @@ from labretto.access.trail import read_trail
 from labretto.errors import ConflictError, InvalidError, LabError, NotFoundError, UnreachableError, from_problem
 from labretto.instrument import codec
 from labretto.instrument.describe import Description
-from labretto.lab import ALONE, LabInstrument, check_name, did_you_mean, home, load_lab
+from labretto.lab import ALONE, NAME, LabInstrument, check_name, did_you_mean, home, load_lab
 from labretto.network.blocking import BlockingInstrument, connect, describe, read_all
+from labretto.network.directory import hubs
 from labretto.orchestrator.client import Hub, RunHandle
 from labretto.orchestrator.engine import OVER
 
@@ -263,7 +264,7 @@ def run_experiment(
         with Hub(hub) as found:
             _submit(found, file, parameters, terms, wait=wait, as_json=as_json)
         return
-    from labretto import hub as hubs
+    from labretto.hub import serve
 
     def ready(running: RunningHub) -> Any:
         def work() -> None:
@@ -272,7 +273,7 @@ def run_experiment(
 
         return asyncio.to_thread(work)
 
-    if not hubs.serve(load_lab(lab), port=0, ready=ready):
+    if not serve(load_lab(lab), port=0, ready=ready):
         raise KeyboardInterrupt
 
 
@@ -294,9 +295,13 @@ def finish(hub: Hub, handle: RunHandle, *, as_json: bool) -> None:
     Raises:
         LabError: the run failed or was aborted; in its own words.
     """
-    with _progress(handle, quiet=as_json) as show:
-        for status in _statuses(hub, handle):
-            show(status)
+    try:
+        with _progress(handle, quiet=as_json) as show:
+            for status in _statuses(hub, handle):
+                show(status)
+    except KeyboardInterrupt:
+        errors.print(f"The run goes on; `labretto runs abort {handle.id}` ends it.", highlight=False, soft_wrap=True)
+        raise
     status = handle.status()
     folder = hub.ask("GET", f"/api/records/{handle.id}")["folder"]
     if as_json:
@@ -476,7 +481,7 @@ quit"""
 
 def look_at(name: str, words: Sequence[str], *, as_json: bool) -> None:
     """See `labretto connect`."""
-    with connect(name) as instrument:
+    with _connected(name) as instrument:
         if words:
             _obey(instrument, list(words), as_json=as_json)
             return
@@ -489,6 +494,21 @@ def look_at(name: str, words: Sequence[str], *, as_json: bool) -> None:
                     _obey(instrument, shlex.split(line), as_json=as_json)
             except (LabError, ValueError) as error:
                 errors.print(str(error), style="red", highlight=False, markup=False)
+
+
+def _connected(name: str) -> BlockingInstrument:
+    """Connected to; of one that is known here and does not come up the hub knows why."""
+    try:
+        return connect(name)
+    except NotFoundError:
+        lab, _, instrument = name.rpartition("/")
+        for each in hubs():
+            if lab in ("", each.lab) and NAME.fullmatch(instrument):
+                with Hub(each.url) as hub, contextlib.suppress(NotFoundError):
+                    told = hub.ask("GET", f"/api/instruments/{instrument}")
+                    why = f"{name} is {told['state']}: {told['reason']}"
+                    raise UnreachableError(why, way_out=f"`labretto logs {instrument}` shows what it said.") from None
+        raise
 
 
 def _ask(prompt: str) -> str | None:

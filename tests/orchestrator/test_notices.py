@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from labretto.catalog.live import Change
+from labretto.instrument.reading import spoken
 from labretto.orchestrator.journal import Event
 from labretto.orchestrator.notices import Known, Notice, of_event
 
@@ -88,4 +89,4 @@ def test_a_reminder_says_a_short_question_once_and_when_it_is_due() -> None:
     task = {"title": "Load it", "description": "Load it", "due_date": "2026-11-21T13:00:00Z"}
     (notice,) = Known().of_change(Change(1, "reminder", {**task, "at": "2026-11-21T12:00:00Z"}))
 
-    assert (notice.text, notice.at) == ("It is due 2026-11-21T13:00:00Z.", "2026-11-21T12:00:00Z")
+    assert (notice.text, notice.at) == (f"It is due {spoken('2026-11-21T13:00:00Z')}.", "2026-11-21T12:00:00Z")

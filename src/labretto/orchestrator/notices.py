@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labretto.catalog.live import Change
+from labretto.instrument.reading import spoken
 from labretto.lab import Occasion
 from labretto.network.status import HUB_STOPPED
 from labretto.orchestrator.journal import Event
@@ -107,10 +108,15 @@ def _some(notice: Notice | None) -> list[Notice]:
     return [notice] if notice else []
 
 
+def _spoken(due: str) -> str:
+    """A time on the hub's clock; a date is one already."""
+    return spoken(due) if "T" in due else due
+
+
 def _of_reminder(task: Mapping[str, Any]) -> Notice:
     title = str(task.get("title") or "a task")
     said = str(task.get("description") or "")  # of a short question it is the title over again
-    due = f"It is due {task['due_date']}." if task.get("due_date") else ""
+    due = f"It is due {_spoken(str(task['due_date']))}." if task.get("due_date") else ""
     text = " ".join(part for part in (said if said != title else "", due) if part) or "It is still open."
     run = str(task["run"]) if task.get("run") else None
     return Notice(("reminder",), f"Still to be done: {title}", text, str(task.get("at") or ""), run)

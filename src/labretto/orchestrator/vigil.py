@@ -16,6 +16,7 @@ from typing import Any
 from labretto.catalog.live import Changes
 from labretto.errors import LabError
 from labretto.experiment.estimate import spelled
+from labretto.instrument.reading import spoken
 from labretto.orchestrator.expected import Expected
 from labretto.orchestrator.outlook import Outlook
 from labretto.orchestrator.task import Task
@@ -93,8 +94,8 @@ class Vigil:
         usual, takes = spelled(body["expected_seconds"] or 0.0), spelled(body["seconds"])
         return await self._tasks.create(
             title=f"{what} takes much longer than usual",
-            description=f"It runs for {takes} since {body['started']}; usually it takes {usual}. It was not stopped: "
-            "look at the instrument, then let it go on, cancel it, or stop the instrument.",
+            description=f"It runs for {takes} since {spoken(body['started'])}; usually it takes {usual}. "
+            "It was not stopped: look at the instrument, then let it go on, cancel it, or stop the instrument.",
             kind="overrun",
             priority="high",
             key=f"overrun {body['invocation']}",
@@ -107,10 +108,11 @@ class Vigil:
                 await self._late(each)
 
     async def _late(self, run: Expected) -> None:
-        end = run.ends(run.end.p50) if run.end else "later"
+        end = spoken(run.ends(run.end.p50)) if run.end else "later"
+        by = spoken(run.finish_by) if run.finish_by else ""
         await self._tasks.create(
             title=f"Run {run.run} will rather not be finished in time",
-            description=f"It is to be finished by {run.finish_by} and is expected to end at {end}. It was not changed.",
+            description=f"It is to be finished by {by} and is expected to end at {end}. It was not changed.",
             kind="deadline",
             priority="high",
             due_date=run.finish_by,
