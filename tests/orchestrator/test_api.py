@@ -192,6 +192,7 @@ HOSTILE: list[tuple[str, str, dict[str, Any]]] = [
     ("GET", "/api/records/%00", {}),
     ("GET", "/api/records/x/data", {}),
     ("GET", "/api/records?after=yesterday", {}),
+    ("GET", "/api/records?state=nix", {}),
     ("GET", "/api/records/x/streams/y", {}),
     ("GET", "/api/instruments/none", {}),
     ("GET", "/api/instruments/rig/attributes/none", {}),

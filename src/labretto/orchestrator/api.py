@@ -163,7 +163,7 @@ def record_routes(orchestrator: Orchestrator) -> APIRouter:
     @router.get("")
     async def search(
         text: str | None = None,
-        state: str | None = None,
+        state: RunWord | None = None,
         after: str | None = None,
         before: str | None = None,
         label: Annotated[str | None, Query(max_length=LONGEST_LABEL)] = None,
