@@ -124,13 +124,60 @@ async def test_a_run_that_waits_for_its_instruments_may_be_ended(hub: Hub, world
     assert world.done == ["burn"]
 
 
-async def test_a_question_about_an_interruption_keeps_no_instrument(lab: Lab, oven: World):
+async def test_a_run_that_has_acted_and_waits_for_a_person_leaves_its_instruments_to_people_and_to_no_other_run(
+    lab: Lab, oven: World
+):
+    """It would find its stage where the other run has left it, and not know."""
     run = await interrupted(lab, "burn")
     async with lab.hub() as hub:
         await hub.comes_to(run, "waiting")
-        assert await hub.ended(await hub.submit(BOTH)) == "succeeded"
+        other = await hub.submit(BOTH)
+        await hub.comes_to(other, "queued", reason="Waits for rig, which run")
+        assert await lab.instruments.clients["rig"].lease() is None
+
         await hub.orchestrator.walker(run).answer("skip", None, who=None, why=None)
-        assert await hub.ended(run) == "succeeded"
+        assert [await hub.ended(each) for each in (run, other)] == ["succeeded", "succeeded"]
+        assert oven.done == ["move 2"]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["the same hub", "the next hub"])
+async def test_a_paused_run_that_has_acted_finds_its_instruments_as_it_left_them(
+    lab: Lab, world: World, oven: World, again: bool
+):
+    source = python('await run.lease("rig", "oven")\nawait run.step("rig", "burn")\nawait run.step("rig", "move", x=1)')
+    async with lab.hub(limit=1) as hub:
+        run = await hub.submit(source, "test")
+        await world.comes_to_a_halt()
+        await hub.orchestrator.walker(run).pause(None)
+        world.go.set()
+        await hub.comes_to(run, "paused")
+        if not again:
+            await paused_among_others(hub, run, world, oven)
+    if again:
+        async with lab.hub(limit=1) as hub:
+            await paused_among_others(hub, run, world, oven)
+
+
+async def paused_among_others(hub: Hub, run: str, world: World, oven: World) -> None:
+    """Whoever needs none of its instruments goes on; who needs one comes after it."""
+    other = await hub.submit(steps(do("move", on="oven", x=5)))
+    await hub.comes_to(other, "queued", reason="Waits for oven, which run")
+    await hub.orchestrator.walker(run).resume(None)
+    assert [await hub.ended(each) for each in (run, other)] == ["succeeded", "succeeded"]
+    assert (world.done, oven.done) == (["burn", "move 1"], ["move 5"])
+
+
+async def test_a_paused_run_that_has_done_nothing_yet_keeps_nothing(hub: Hub, world: World, oven: World):
+    source = python('await run.lease("rig")\nawait run.sleep(0.2)\nawait run.step("rig", "move", x=1)')
+    run = await hub.submit(source, "test")
+    await hub.comes_to(run, "running", reason="Waits until")
+    await hub.orchestrator.walker(run).pause(None)
+    await hub.comes_to(run, "paused")
+
+    assert await hub.ended(await hub.submit(BOTH)) == "succeeded"
+    await hub.orchestrator.walker(run).resume(None)
+    assert await hub.ended(run) == "succeeded"
+    assert world.done == ["move 1", "move 1"]
 
 
 @pytest.mark.parametrize(

@@ -42,32 +42,32 @@ async def test_runs_are_done_one_by_one_in_the_order_of_their_submission(hub: Hu
 
 
 async def test_the_queue_goes_on_while_one_run_waits_for_a_person(lab: Lab):
+    await lab.also("oven")
     run = await interrupted(lab, "burn")
     async with lab.hub() as hub:
         await hub.comes_to(run, "waiting")
-        other = await hub.does(MOVE)
+        other = await hub.does(steps(do("move", on="oven", x=1)))
         assert hub.orchestrator.summary(other)["state"] == "succeeded"
 
         await hub.orchestrator.walker(run).answer("skip", None, who=None, why=None)
         assert await hub.ended(run) == "succeeded"
 
 
-async def test_an_answered_run_waits_until_the_run_that_acts_has_ended_and_says_so(lab: Lab, world: World):
+async def test_an_answered_run_waits_for_its_turn_where_others_act_and_says_so(lab: Lab, world: World):
+    oven = await lab.also("oven")
     run = await interrupted(lab, "burn")
-    world.go.clear()
-    world.blocked.clear()
-    async with lab.hub() as hub:
+    async with lab.hub(limit=1) as hub:
         await hub.comes_to(run, "waiting")
-        other = await hub.submit(steps(do("settle")))
-        await world.comes_to_a_halt()
+        other = await hub.submit(steps(do("settle", on="oven")))
+        await oven.comes_to_a_halt()
         await hub.orchestrator.walker(run).answer("repeat", None, who=None, why=None)
-        await hub.comes_to(run, "running", reason="Waits for rig, which run")
-        assert world.done == ["burn", "settle"]
+        await hub.comes_to(run, "running", reason="Waits for its turn")
+        assert world.done == ["burn"]
 
-        world.go.set()
+        oven.go.set()
         assert await hub.ended(other) == "succeeded"
         assert await hub.ended(run) == "succeeded"
-        assert world.done == ["burn", "settle", "burn"]
+        assert world.done == ["burn", "burn"]
 
 
 async def test_a_run_whose_instrument_does_not_come_back_gives_way(hub: Hub, lab: Lab, world: World, monkeypatch):

@@ -58,7 +58,7 @@ class Asking:
     ) -> None:
         """Ask what became of a step, or what is to be done about it; return when somebody has said it."""
         await self._standing.may_go_on()
-        await self._wait(reason, answering.about(step, reason, choices, result), keep=frozenset())
+        await self._wait(reason, answering.about(step, reason, choices, result), keep=None)
 
     async def answer(
         self,
@@ -121,9 +121,12 @@ class Asking:
 
         What it keeps for itself while it asks is kept from here on. A run whose other branches can go on does not wait.
         """
-        if self._waits and not self._state.pausing and self._state.questions and self._seat.ask():
-            self._seat.rest(frozenset[str]().union(*map(self._kept, self._state.questions.values())))
-        await self._standing.until(lambda: not self._waits, keep=self._seat.has)
+        if not self._waits:
+            return
+        asked = [] if self._state.pausing else [self._kept(each) for each in self._state.questions.values()]
+        keep = self._standing.kept_by(asked)
+        self._seat.keep(self._seat.needs if keep is None and self._state.acted else keep or ())
+        await self._standing.until(lambda: not self._waits, keep)
 
     @property
     def _waits(self) -> bool:
@@ -131,14 +134,16 @@ class Asking:
         asks = bool(state.questions) and not state.branched
         return (asks or state.pausing) and not state.aborting
 
-    def _kept(self, question: Mapping[str, Any]) -> frozenset[str]:
-        """What nobody else may use while this is asked: after an interruption nothing, since who is asked may act."""
+    def _kept(self, question: Mapping[str, Any]) -> frozenset[str] | None:
+        """What nobody else may use while this is asked; see `Standing.standing`."""
         release = question.get("release", False)
-        if question["kind"] != "ask" or release is True:
+        if question["kind"] != "ask":
+            return None
+        if release is True:
             return frozenset()
         return self._seat.needs - frozenset(release or ())
 
-    async def _wait(self, reason: str, question: Mapping[str, Any], keep: frozenset[str]) -> None:
+    async def _wait(self, reason: str, question: Mapping[str, Any], keep: frozenset[str] | None) -> None:
         path = question["path"]
         async with self._standing.standing(keep):  # first: who is asked may want to act before the answer
             async with self._log.appending:

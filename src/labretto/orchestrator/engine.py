@@ -138,6 +138,8 @@ class RunState:
     """A person asked for its end a second time, while it cleaned up: no further step is done."""
     needs: set[str] = field(default_factory=set)
     """Instruments that it named, or acted on."""
+    acted: bool = False
+    """Something was done in the lab, by it or by a person whom it asked."""
     wakes: dict[str, str] = field(default_factory=dict)
     """When each `sleep` is over, by path."""
     slept: set[str] = field(default_factory=set)
@@ -198,6 +200,7 @@ def _intended(state: RunState, event: Mapping[str, Any]) -> None:
     state.steps[event["path"]] = Step(parameters=codec.encode_sorted(event["parameters"]), **words)
     if not event["action"].startswith(READ):
         state.needs.add(event["instrument"])
+        state.acted = True
 
 
 def _ended(state: RunState, event: Mapping[str, Any]) -> None:
@@ -230,6 +233,7 @@ def _settled(state: RunState, event: Mapping[str, Any]) -> None:
     elif asked.get("kind") == "ask":
         state.answers[event["path"]] = event["value"] if choice == "answer" else choice
         state.done += 1
+        state.acted = True
     else:
         step = state.steps[event["path"]]
         step.settled, step.entered = choice, event["value"]

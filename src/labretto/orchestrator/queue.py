@@ -427,7 +427,7 @@ class Orchestrator:
             self._start(give_back_later(name, number, self._instruments))
 
     def _has_to_itself(self, run: str, instrument: str) -> bool:
-        return run in self._walkers and instrument in self._walkers[run].seat.has
+        return run in self._walkers and self._walkers[run].has_to_itself(instrument)
 
     def _ended(self, run: str) -> None:
         if over := self._over.pop(run, None):

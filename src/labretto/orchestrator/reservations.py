@@ -94,6 +94,10 @@ class Reservations:
         self._take(run, self.has(run) & frozenset(keep))
         return self._serve()
 
+    def keep(self, run: str, names: Iterable[str]) -> None:
+        """A run stands still and has these, but for what another has."""
+        self._take(run, frozenset(name for name in names if self._user.get(name, run) == run))
+
     def obstacle(self, run: str) -> Obstacle | None:
         """What the run waits for; None if it does not wait."""
         ahead: dict[str, str] = {}

@@ -111,6 +111,10 @@ class Seat:
                 self.rest(self.has)
                 raise
 
+    def keep(self, names: Iterable[str]) -> None:
+        """Have again what it had before a crash, and stand still."""
+        self._seats.table.keep(self._run, names)
+
     def rest(self, keep: Iterable[str] = ()) -> None:
         """Let others act; what it keeps they cannot have."""
         self._seats.rest(self._run, frozenset(keep))

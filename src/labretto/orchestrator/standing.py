@@ -67,8 +67,8 @@ class Standing:
         self._getting = asyncio.Lock()
         self._grows = False
         """More is asked for than the run has: no step begins until it has all of it."""
-        self._kept: list[frozenset[str]] = []
-        """What each branch that stands still keeps."""
+        self._kept: list[frozenset[str] | None] = []
+        """What each branch that stands still keeps; None: what `standing` says."""
         self._cleaners = 0
         self._clean_up: set[str] = set()
         """Paths of steps in flight that are clean-up."""
@@ -255,9 +255,14 @@ class Standing:
     # Standing still -----------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def standing(self, keep: Collection[str] = ()) -> AsyncIterator[None]:
-        """This branch does not act in the block; others may, but not on what it keeps or another branch acts on."""
-        kept = frozenset(keep)
+    async def standing(self, keep: Collection[str] | None = None) -> AsyncIterator[None]:
+        """This branch does not act in the block, and others may, but not on what another branch acts on.
+
+        Args:
+            keep: what nobody else may act on. None: people may act on everything, since they look after it, but no
+                other run may once this one has acted: it would find its stage where the other has left it.
+        """
+        kept = None if keep is None else frozenset(keep)
         self._kept.append(kept)
         try:
             await self._let_go()
@@ -269,19 +274,35 @@ class Standing:
         """Let others act, unless a step of another branch is in flight."""
         if self._in_flight:
             return
-        keep = frozenset[str]().union(*self._kept)
-        await self._holding.give_back(keep=keep)
+        await self._holding.give_back(keep=frozenset[str]().union(*filter(None, self._kept)))
         if not self._in_flight:  # begun while the hosts were told
-            self.seat.rest(keep)
+            keep = self.kept_by(self._kept)
+            self.seat.rest(self._own if keep is None else keep)
 
-    async def until(self, done: Callable[[], bool], keep: Collection[str] = ()) -> None:
+    @staticmethod
+    def kept_by(branches: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
+        """What branches that stand still keep together; see `standing`."""
+        said = [kept for kept in branches if kept is not None]
+        return frozenset[str]().union(*said) if said and len(said) == len(branches) else None
+
+    def has_to_itself(self, instrument: str) -> bool:
+        """Nobody else may act on it, not even a person who does not take it over."""
+        kept = any(kept and instrument in kept for kept in self._kept)
+        return instrument in self.seat.has and (self.seat.acts or kept)
+
+    @property
+    def _own(self) -> frozenset[str]:
+        """What no other run may have, though this one stands still."""
+        return self.seat.has if self._log.state.acted else frozenset()
+
+    async def until(self, done: Callable[[], bool], keep: Collection[str] | None = None) -> None:
         """Stand still until something is so, or the run ends."""
         async with self.standing(keep):
             while not done() and not self.leaving:
                 await self._changed.wait()
 
     async def until_reachable(self, instrument: str, error: UnreachableError) -> None:
-        """Return when an instrument answers. For one that does not come back soon the others do not wait."""
+        """Return when an instrument answers. If it does not come back soon, a run that has not acted lets others act."""
         await self.held_up(f"{instrument} does not answer: {error.detail}", self._reachable(instrument))
 
     async def _reachable(self, instrument: str) -> None:
@@ -291,7 +312,7 @@ class Standing:
             if not coming.done() and len(self._in_flight) <= 1:
                 keep = {step.instrument for step in self.in_flight()}
                 await self._holding.give_back(keep=keep)
-                self.seat.rest(keep)
+                self.seat.rest(keep | self._own)
             await coming
         finally:
             coming.cancel()

@@ -312,6 +312,10 @@ class Walker:
         """Return when a run that is taken up again waits neither for an answer nor for a resume."""
         await self._asking.ready()
 
+    def has_to_itself(self, instrument: str) -> bool:
+        """Nobody else may act on it, not even a person who does not take it over."""
+        return self._standing.has_to_itself(instrument)
+
     async def take_seat(self) -> None:
         """Return when this run may act. It need not wait for that if a person ends it."""
         await self._standing.take_seat()
