@@ -302,7 +302,7 @@ class Standing:
                 await self._changed.wait()
 
     async def until_reachable(self, instrument: str, error: UnreachableError) -> None:
-        """Return when an instrument answers. If it does not come back soon, a run that has not acted lets others act."""
+        """Return when an instrument answers. A run that has not acted lets others act if it does not come soon."""
         await self.held_up(f"{instrument} does not answer: {error.detail}", self._reachable(instrument))
 
     async def _reachable(self, instrument: str) -> None:
