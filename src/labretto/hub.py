@@ -83,8 +83,6 @@ async def running(lab: Lab, *, host: str | None = None, port: int | None = None)
     address = host or lab.host
     check_certificate(lab.access.tls)
     gate = gate_of(lab.folder, address, lab.name, names=lab.access.names, trail_when_open=True)
-    # Simulated instruments share a bench as real ones share a room; hosts inherit it.
-    os.environ.setdefault("LABRETTO_BENCH", str(lab.folder / "bench"))
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(_only_hub_of(lab))
         listener = stack.enter_context(contextlib.closing(_listening(address, lab.port if port is None else port)))

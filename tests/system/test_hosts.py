@@ -184,10 +184,10 @@ async def test_a_killed_host_is_started_again_where_it_was(lamps: Lab) -> None:
 
 
 async def test_an_action_that_takes_its_host_along_is_known_as_interrupted(lab: Lab) -> None:
-    identity = new_id()
     async with supervised(lab) as supervisor:
+        lamp, identity = await supervisor.instrument("lamp"), new_id()
         with pytest.raises(UnreachableError):
-            await (await supervisor.instrument("lamp")).invoke("die", {}, identity=identity)
+            await lamp.invoke("die", {}, identity=identity)
 
         found = await (await supervisor.reachable("lamp")).find(identity)
 
@@ -195,10 +195,9 @@ async def test_an_action_that_takes_its_host_along_is_known_as_interrupted(lab: 
 
 
 async def test_all_leave_in_time_although_one_is_blocked(lab: Lab, tmp_path: Path) -> None:
-    identity = new_id()
     os.mkfifo(tmp_path / "never")
     async with supervised(lab) as supervisor:
-        lamp = await supervisor.instrument("lamp")
+        lamp, identity = await supervisor.instrument("lamp"), new_id()
         await lamp.invoke("block_until", {"file": str(tmp_path / "never")}, identity=identity, wait=False)
 
     assert not held(lab.host_folder("lamp") / "lock")
@@ -350,10 +349,10 @@ async def test_without_a_hub_the_hosts_leave(lab: Lab) -> None:
 
 
 async def test_an_action_that_runs_is_finished_before_its_host_leaves(lamps: Lab, tmp_path: Path) -> None:
-    identity, pipe = new_id(), tmp_path / "pipe"
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with hub_process(lamps, grace=0.0) as hub:
-        address = find("demo/lamp")
+        address, identity = find("demo/lamp"), new_id()
         async with await open_instrument(address) as lamp:
             await lamp.invoke("block_until", {"file": str(pipe)}, identity=identity, wait=False)
         hub.send_signal(signal.SIGKILL)

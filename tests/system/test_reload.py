@@ -209,9 +209,8 @@ async def test_what_an_action_has_in_finally_is_run_when_its_host_is_told_to_lea
     lab: Lab, tmp_path: Path, action: str, until_written: Callable[[Path], None]
 ) -> None:
     begun, ended = tmp_path / "begun", tmp_path / "ended"
-    identity = new_id()
     async with supervised(lab) as supervisor:
-        client = await supervisor.instrument("lamp")
+        client, identity = await supervisor.instrument("lamp"), new_id()
         words = {"begun": str(begun), "ended": str(ended)}
         await client.invoke(action, words, identity=identity, wait=False)
         await asyncio.to_thread(until_written, begun)
@@ -224,9 +223,8 @@ async def test_what_an_action_has_in_finally_is_run_when_its_host_is_told_to_lea
 async def test_what_cannot_end_is_recorded_as_interrupted_before_the_host_leaves(lab: Lab, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    identity = new_id()
     async with supervised(lab) as supervisor:
-        client = await supervisor.instrument("lamp")
+        client, identity = await supervisor.instrument("lamp"), new_id()
         await client.invoke("read_pipe", {"file": str(pipe)}, identity=identity, wait=False)
         os.kill(pid_of(supervisor), signal.SIGTERM)
         await asyncio.to_thread(wait_until_released, lab.host_folder("lamp") / "lock")

@@ -151,6 +151,7 @@ async def try_out(order: Order) -> dict[str, Any]:
 async def _spawn(order: Order, report: int, module: str = "labretto.network.serve") -> asyncio.subprocess.Process:
     """The order goes in by standard input, so that no file has to be read again and nothing of it is seen by `ps`."""
     folder = order.search_path[-1] if order.search_path else None
+    # Simulated instruments of a lab share a bench, as real ones share a room.
     environment = {"LABRETTO_BENCH": str(order.folder.parent.parent / "bench")} | os.environ | {"PYTHONUNBUFFERED": "1"}
     with open_log(order.folder / "log.txt") as log:
         process = await asyncio.create_subprocess_exec(
