@@ -612,8 +612,7 @@ class Host:
         with self._asking:
             self._running[invocation.id] = front
             self._readings.acted()
-            patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
-            front.begun.add_done_callback(lambda _: patience.cancel())
+            self._be_patient_with(front)
             execution.start(
                 lambda error: self._thread.tell(self._told_begun, front, error),
                 lambda ended: self._thread.tell(self._told_over, front, ended),
@@ -630,6 +629,11 @@ class Host:
         _settle(front.begun, error)
         front.over.cancel()
 
+    def _be_patient_with(self, front: _Front) -> None:
+        """Look after a while whether it has begun."""
+        patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
+        front.begun.add_done_callback(lambda _: patience.cancel())
+
     def _withdraw(self, front: _Front) -> None:
         """An action that waits for a driver that does not come back is refused after all: nothing has begun."""
         asked = front.execution.invocation.action
@@ -638,8 +642,7 @@ class Host:
         if (silent := self._silence(asked)) and front.execution.withdraw():
             self._told_begun(front, silent)
         else:
-            patience = self._front.call_later(SILENT_AFTER, self._withdraw, front)
-            front.begun.add_done_callback(lambda _: patience.cancel())
+            self._be_patient_with(front)
 
     def _told_over(self, front: _Front, ended: Invocation) -> None:
         self._running.pop(ended.id, None)
